@@ -1,0 +1,23 @@
+//! The contract between Longhaul's controller and its proxy.
+//!
+//! A [`Snapshot`] is a map of keyed [`Section`]s: each listener's settings, each host's routes, each upstream,
+//! the endpoints of each upstream by slice, each certificate. The controller publishes one *generation* after
+//! another as the difference to what a proxy holds already ([`Delta`]), cut into bounded [`frame`]s; the proxy
+//! applies a generation whole or not at all and acknowledges it.
+//!
+//! A snapshot leaves no meaningful choice to the proxy: precedence, endpoints, timeouts and which certificate a
+//! host has are decided before the socket. Whether a certificate can be used, only the TLS library can say.
+//!
+//! Invariant: this crate knows neither Kubernetes nor any runtime, socket or TLS library. The difference between
+//! two snapshots is computed over keys and bytes and knows nothing of what a section means.
+
+pub mod frame;
+mod map;
+mod section;
+
+pub use map::{Delta, Digest, Snapshot};
+pub use section::{
+    Action, Balance, Certificate, CertificateKey, Endpoint, Endpoints, Host, HostPattern, HostTls, Key,
+    Listener, ListenerName, Millis, ObjectRef, PathMatch, PrivateKey, Route, RouteId, Section, Serves, Slice,
+    Timeouts, TlsVersion, Upstream, UpstreamId, WeightedUpstream,
+};
