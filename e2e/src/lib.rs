@@ -1,1 +1,23 @@
-//! placeholder
+//! Longhaul end to end: what tests, scenarios and the demo stand on.
+//!
+//! - [`world`]: a folder of objects, the real controller and real proxies, and waiting for an edit to be served;
+//! - [`process`]: child processes, their log lines, and what `/proc` tells of them;
+//! - [`client`], [`wire`], [`foreign`]: WebSockets and requests, bare bytes, and the programs of other people;
+//! - [`backend`]: what stands behind the proxy;
+//! - [`certificate`], [`objects`]: what objects are made of;
+//! - [`metrics`]: what `/metrics` says;
+//! - [`demo`]: `make demo`.
+//!
+//! Invariant: nothing here waits for time. It waits for a log line, an acknowledged generation or bytes, and gives
+//! up after [`wire::PATIENCE`], which is always a failure. Nothing depends on this crate.
+
+pub mod backend;
+pub mod certificate;
+pub mod client;
+pub mod demo;
+pub mod foreign;
+pub mod metrics;
+pub mod objects;
+pub mod process;
+pub mod wire;
+pub mod world;

@@ -5,6 +5,8 @@
 //! went, [`ToProxy::Commit`]. The proxy answers each with [`ToController::Applied`] or [`ToController::Refused`];
 //! until then no other is sent. A snapshot file holds the same frames as a full generation.
 
+use std::fmt;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,7 +66,7 @@ pub enum ToProxy {
         /// The section's name.
         key: Key,
         /// The next bytes of its encoding.
-        part: Bytes,
+        part: Part,
         /// Nothing of it follows.
         last: bool,
     },
@@ -78,6 +80,17 @@ pub enum ToProxy {
         /// What the whole snapshot must have now.
         digest: Digest,
     },
+}
+
+/// Some bytes of a section. Since a section may hold a private key, `Debug` shows their number only.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Part(pub Bytes);
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
 }
 
 /// From proxy to controller.
@@ -213,17 +226,16 @@ fn parts(key: Key, mut bytes: Bytes) -> impl Iterator<Item = ToProxy> {
         }
         let part = bytes.split_to(bytes.len().min(MAX_PART));
         done = bytes.is_empty();
-        Some(ToProxy::Section { key: key.clone(), part, last: done })
+        Some(ToProxy::Section { key: key.clone(), part: Part(part), last: done })
     })
 }
 
 /// Puts a generation together from its frames, on top of what is held.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Assembler {
     under_way: Option<UnderWay>,
 }
 
-#[derive(Debug)]
 struct UnderWay {
     generation: Generation,
     base: Base,
@@ -255,7 +267,7 @@ impl Assembler {
                     self.under_way.take().ok_or(FrameError::Unexpected("Commit without Begin"))?;
                 under_way.finish(digest, held).map(Some)
             }
-            ToProxy::Section { key, part, last } => {
+            ToProxy::Section { key, part: Part(part), last } => {
                 let under_way =
                     self.under_way.as_mut().ok_or(FrameError::Unexpected("Section without Begin"))?;
                 under_way.part(key, part, last).map(|()| None)

@@ -1,0 +1,45 @@
+# Longhaul. `make` alone lists what there is.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help demo build test tools fmt lint deny check ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## see it work: real objects, both programs, open tunnels; ONCE=1 checks and leaves
+	@echo "Building (the first time takes a few minutes)…"
+	@$(CARGO) build --quiet --locked --package controller --package proxy --package e2e --bins
+	@exec $(CARGO) run --quiet --locked --package e2e --bin demo -- $(if $(filter 1,$(ONCE)),--once)
+
+build: ## build every program
+	$(CARGO) build --locked --workspace --bins
+
+test: ## everything that this machine can run, with real clients; says what it could not
+	@e2e/test.sh
+
+tools: ## fetch the clients that the tests drive into .cache (npm, pip; Chromium by apt as root)
+	@e2e/tools.sh
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+lint: ## clippy, every warning an error
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## licenses, sources and banned crates
+	@e2e/tools.sh cargo-deny
+	.cache/cargo-deny/bin/cargo-deny --all-features check bans licenses sources
+
+check: lint deny ## format, clippy, deny: what needs no running
+	$(CARGO) fmt --all --check
+
+ci: ## what the project's own CI runs
+	@.ci/run
+
+clean: ## remove what was built and fetched
+	$(CARGO) clean
+	rm -rf .cache

@@ -1,0 +1,189 @@
+//! The command line. Every flag can be given by environment too.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
+use snapshot::CertificateKey;
+use translate::Settings;
+
+use crate::{Config, Source};
+
+/// Longhaul's controller: reads routes and hands them to the proxies on a Unix socket.
+///
+/// It carries no traffic: proxies go on with what they have while it is away.
+#[derive(Debug, Parser)]
+#[command(name = "longhaul-controller", version, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve proxies until told to stop.
+    ///
+    /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when something failed, 2 for a wrong command line.
+    Run(Run),
+}
+
+/// Flags of `run`.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    /// Where objects come from. `dir:PATH`: the manifests (*.yaml, *.yml, *.json) below a directory, watched for
+    /// change. Ingress, IngressClass, WsRoute, Service, EndpointSlice and Secret are read.
+    #[arg(long, env = "LONGHAUL_SOURCE", value_name = "dir:PATH", value_parser = source)]
+    pub source: Source,
+
+    /// The Unix socket on which proxies are served. Proxies must run as the same user, or as root.
+    #[arg(long, env = "LONGHAUL_SOCKET", value_name = "PATH")]
+    pub socket: PathBuf,
+
+    /// Serve /livez, /readyz, /metrics and /api/{routes,objects,diagnostics} here. Port 0 takes a free one and says
+    /// which. Whoever reaches it can read every route: keep it off public addresses.
+    #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]
+    pub admin: Option<SocketAddr>,
+
+    /// Of the IngressClasses that name this controller, serve only the one of this name.
+    #[arg(long, env = "LONGHAUL_INGRESS_CLASS", value_name = "NAME")]
+    pub ingress_class: Option<String>,
+
+    /// IngressClasses whose `spec.controller` is this are ours.
+    #[arg(
+        long,
+        env = "LONGHAUL_CONTROLLER_NAME",
+        value_name = "NAME",
+        default_value = "longhaul.dev/ingress-controller"
+    )]
+    pub controller_name: String,
+
+    /// The TLS Secret to serve where no host's certificate fits. Without it such handshakes are refused.
+    #[arg(long, env = "LONGHAUL_DEFAULT_TLS_SECRET", value_name = "NAMESPACE/NAME", value_parser = secret)]
+    pub default_tls_secret: Option<CertificateKey>,
+
+    /// Believe X-Forwarded-* of peers in these networks, for example 10.0.0.0/8,192.168.1.7/32.
+    #[arg(long, env = "LONGHAUL_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Read the annotations of the retired ingress-nginx (nginx.ingress.kubernetes.io/…) too.
+    #[arg(
+        long,
+        env = "LONGHAUL_NGINX_ANNOTATIONS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        default_value_t = true
+    )]
+    pub nginx_annotations: bool,
+
+    /// How logs are written, on standard output.
+    #[arg(long, env = "LONGHAUL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, or a tracing filter such as `info,controller=debug`.
+    #[arg(long, env = "LONGHAUL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Run {
+    /// What the flags ask for.
+    pub fn config(self) -> Config {
+        let Source::Directory(_) = &self.source;
+        let settings = Settings {
+            controller_name: self.controller_name,
+            built_in_class: Some(self.ingress_class.clone().unwrap_or_else(|| "longhaul".into())),
+            ingress_class: self.ingress_class,
+            default_tls_secret: self.default_tls_secret,
+            trusted_proxies: self.trusted_proxies,
+            loopback_endpoints: true,
+            nginx_annotations: self.nginx_annotations,
+        };
+        Config { source: self.source, socket: self.socket, admin: self.admin, settings }
+    }
+}
+
+fn source(text: &str) -> Result<Source, String> {
+    match text.split_once(':') {
+        Some(("dir", path)) if !path.is_empty() => Ok(Source::Directory(path.into())),
+        _ => Err("write dir: and the path of a directory".into()),
+    }
+}
+
+fn secret(text: &str) -> Result<CertificateKey, String> {
+    match text.split_once('/') {
+        Some((namespace, secret)) if !namespace.is_empty() && !secret.is_empty() && !secret.contains('/') => {
+            Ok(CertificateKey { namespace: namespace.into(), secret: secret.into() })
+        }
+        _ => Err("write NAMESPACE/NAME".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(flags: &[&str]) -> Result<Run, clap::Error> {
+        let start = ["longhaul-controller", "run", "--source", "dir:/etc/routes", "--socket", "/run/s"];
+        let Command::Run(run) = Args::try_parse_from(start.iter().chain(flags))?.command;
+        Ok(run)
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_become_settings() {
+        let config = parse(&[]).unwrap().config();
+        assert_eq!(config.source, Source::Directory("/etc/routes".into()));
+        let expected = Settings {
+            built_in_class: Some("longhaul".into()),
+            loopback_endpoints: true,
+            ..Settings::default()
+        };
+        assert_eq!(config.settings, expected);
+        let flags = [
+            "--ingress-class=own",
+            "--default-tls-secret=edge/tls",
+            "--trusted-proxies=10.0.0.0/8,::1/128",
+            "--nginx-annotations=false",
+        ];
+        let settings = parse(&flags).unwrap().config().settings;
+        assert_eq!(settings.ingress_class.as_deref(), Some("own"));
+        assert_eq!(settings.built_in_class.as_deref(), Some("own"));
+        assert_eq!(settings.default_tls_secret.unwrap().to_string(), "edge/tls");
+        assert_eq!((settings.trusted_proxies.len(), settings.nginx_annotations), (2, false));
+    }
+
+    #[test]
+    fn wrong_flags_are_usage_errors() {
+        for flags in [
+            &["--default-tls-secret=tls"][..],
+            &["--trusted-proxies=10.0.0.0"],
+            &["--admin=localhost"],
+            &["--log-format=xml"],
+            &["--nginx-annotations=maybe"],
+            &["--unknown"],
+        ] {
+            assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags:?}");
+        }
+        for source in ["cluster", "dir:", "/etc"] {
+            let run = ["longhaul-controller", "run", "--socket", "/s", "--source", source];
+            assert_eq!(Args::try_parse_from(run).unwrap_err().exit_code(), 2, "{source}");
+        }
+    }
+}

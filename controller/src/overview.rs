@@ -1,0 +1,388 @@
+//! What the controller can tell about itself, put together from what its parts say: remarks with their places, the
+//! objects with what became of them, the routes with who serves them.
+//!
+//! Nothing is kept here. Each answer is made from the newest values at the time of asking.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use serde_json::{Value, json};
+use snapshot::{Action, Certificate, Host, HostPattern, Key, Section, Snapshot};
+use tokio::sync::watch;
+use translate::Condition;
+
+use crate::metrics::Levels;
+use crate::publish::{Proxies, Published};
+use crate::reconcile::View;
+use crate::source::{Finding, Said};
+
+/// The newest values of everything.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    said: watch::Receiver<Arc<Said>>,
+    view: watch::Receiver<Arc<View>>,
+    published: watch::Receiver<Option<Published>>,
+    proxies: watch::Receiver<Proxies>,
+}
+
+/// Whether proxies serve an object as it is now: the condition `Programmed`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Programmed {
+    /// All do.
+    Programmed,
+    /// Some have not acknowledged it yet.
+    Pending,
+    /// Some could not build a part of it, or refuse the generation.
+    Rejected,
+    /// There is none.
+    NoProxy,
+}
+
+impl Overview {
+    /// Over these values.
+    pub fn new(
+        said: watch::Receiver<Arc<Said>>,
+        view: watch::Receiver<Arc<View>>,
+        published: watch::Receiver<Option<Published>>,
+        proxies: watch::Receiver<Proxies>,
+    ) -> Self {
+        Self { said, view, published, proxies }
+    }
+
+    /// Waits until any value is another. Says whether more can come.
+    pub async fn changed(&mut self) -> bool {
+        let changed = tokio::select! {
+            changed = self.said.changed() => changed,
+            changed = self.view.changed() => changed,
+            changed = self.published.changed() => changed,
+            changed = self.proxies.changed() => changed,
+        };
+        changed.is_ok()
+    }
+
+    /// Something is published.
+    pub fn ready(&self) -> bool {
+        self.published.borrow().is_some()
+    }
+
+    /// Everything that is wrong or worth knowing, sorted, each once.
+    pub fn findings(&self) -> Vec<Finding> {
+        let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
+        let rejections = rejections(&self.proxies.borrow());
+        let mut findings = said.findings.clone();
+        findings.extend(view.diagnostics.iter().cloned().chain(rejections).map(|diagnostic| {
+            match said.places.get(&diagnostic.object) {
+                Some(place) => place.locate(diagnostic),
+                None => Finding { diagnostic, file: None, line: None },
+            }
+        }));
+        findings.sort();
+        findings.dedup();
+        findings
+    }
+
+    /// Every object that is ours: where it stands, how it was taken, whether proxies serve it.
+    pub fn objects(&self) -> Value {
+        let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
+        let (published, proxies) = (self.published.borrow().clone(), self.proxies.borrow().clone());
+        let rejected =
+            published.as_ref().map(|published| owners(&published.snapshot, &proxies)).unwrap_or_default();
+        let objects = view.reports.iter().map(|(object, report)| {
+            let since = view.since.get(object).copied().unwrap_or_default();
+            let condition = programmed(&proxies, since, rejected.get(object).map(String::as_str));
+            let mut report = report.clone();
+            report.conditions.push(condition);
+            let place = said.places.get(object);
+            json!({
+                "object": object,
+                "file": place.map(|place| place.file.to_string_lossy()),
+                "line": place.and_then(|place| place.lines.as_ref()).map(|lines| lines.first()),
+                "generation": since,
+                "report": report,
+            })
+        });
+        Value::Array(objects.collect())
+    }
+
+    /// The snapshot, decoded and without keys, and which generation of it each proxy serves.
+    pub fn routes(&self) -> Value {
+        let (published, proxies) = (self.published.borrow().clone(), self.proxies.borrow().clone());
+        let proxies: Vec<_> = proxies
+            .iter()
+            .map(|(id, proxy)| {
+                let quarantined = proxy.quarantined.iter().map(|quarantined| {
+                    json!({"section": quarantined.key.to_string(), "reason": quarantined.reason})
+                });
+                json!({
+                    "id": id,
+                    "version": proxy.version,
+                    "applied": proxy.applied.map(|generation| generation.number),
+                    "quarantined": quarantined.collect::<Vec<_>>(),
+                    "refused": proxy.refused,
+                })
+            })
+            .collect();
+        json!({
+            "generation": published.as_ref().map(|published| published.generation.number),
+            "epoch": published.as_ref().map(|published| format!("{:016x}", published.generation.epoch)),
+            "snapshot": published.as_ref().map(|published| published.snapshot.view()),
+            "proxies": proxies,
+        })
+    }
+
+    /// What metrics tell of all this.
+    pub fn levels(&self) -> Levels {
+        let (view, proxies) = (self.view.borrow().clone(), self.proxies.borrow().clone());
+        let published = self.published.borrow().clone();
+        let mut levels = Levels {
+            objects: count(view.since.keys().map(|object| object.kind.clone())),
+            proxies: proxies.len(),
+            quarantined: proxies.values().map(|proxy| proxy.quarantined.len()).sum(),
+            diagnostics: count(self.findings().iter().map(|finding| severity(finding).to_owned())),
+            ..Levels::default()
+        };
+        if let Some(Published { generation, snapshot }) = published {
+            levels.generation = generation.number;
+            levels.proxies_current =
+                proxies.values().filter(|proxy| proxy.applied == Some(generation)).count();
+            levels.sections = count(snapshot.iter().map(|(key, _)| kind(key).to_owned()));
+            levels.certificates = expiries(&snapshot);
+        }
+        levels
+    }
+}
+
+fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    counts.into_iter().collect()
+}
+
+fn severity(finding: &Finding) -> &'static str {
+    match finding.diagnostic.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
+}
+
+fn kind(key: &Key) -> &'static str {
+    match key {
+        Key::Listener(_) => "listener",
+        Key::Host(_) => "host",
+        Key::Upstream(_) => "upstream",
+        Key::Endpoints(..) => "endpoints",
+        Key::Certificate(_) => "certificate",
+    }
+}
+
+fn expiries(snapshot: &Snapshot) -> Vec<(String, String, i64)> {
+    let certificates = snapshot.iter().filter_map(|(key, _)| match key {
+        Key::Certificate(name) => Some((name, snapshot.section(key)?.ok()?)),
+        _ => None,
+    });
+    certificates
+        .filter_map(|(name, section)| match section {
+            Section::Certificate(Certificate::Pair { not_after, .. }) => {
+                Some((name.namespace.clone(), name.secret.clone(), not_after))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Remarks from what proxies could not take.
+fn rejections(proxies: &Proxies) -> Vec<Diagnostic> {
+    let of_sections = proxies.values().flat_map(|proxy| &proxy.quarantined).map(|quarantined| {
+        let message = format!("a proxy cannot use the {}: {}", quarantined.key, quarantined.reason);
+        let remedy = "correct it; until then its last good form is served, or 503 where there is none";
+        rejection(blamed(&quarantined.key), message, remedy)
+    });
+    let of_proxies = proxies.iter().filter_map(|(id, proxy)| {
+        let message = format!("it refuses the newest generation: {}", proxy.refused.as_ref()?);
+        let remedy = "it serves what it had; look into its log and whether both programs are of one version";
+        Some(rejection(ObjectRef::new("Proxy", "", id.to_string()), message, remedy))
+    });
+    of_sections.chain(of_proxies).collect()
+}
+
+fn rejection(object: ObjectRef, message: String, remedy: &str) -> Diagnostic {
+    let (field, severity, reason) = (String::new(), Severity::Error, "Rejected".into());
+    Diagnostic { object, field, severity, reason, message, remedy: remedy.into() }
+}
+
+/// The object that a section is made of, where its key tells; else the section itself.
+fn blamed(key: &Key) -> ObjectRef {
+    match key {
+        Key::Certificate(certificate) => {
+            ObjectRef::new("Secret", &*certificate.namespace, &*certificate.secret)
+        }
+        Key::Upstream(upstream) => ObjectRef::new("Service", &*upstream.namespace, &*upstream.service),
+        Key::Endpoints(upstream, slice) => ObjectRef::new("EndpointSlice", &*upstream.namespace, &*slice.0),
+        Key::Host(host) => ObjectRef::new("Host", "", host.to_string()),
+        Key::Listener(name) => ObjectRef::new("Listener", "", format!("{name:?}")),
+    }
+}
+
+/// Objects of which some proxy could not build a part, with what it said.
+fn owners(snapshot: &Snapshot, proxies: &Proxies) -> BTreeMap<ObjectRef, String> {
+    let quarantined: BTreeMap<&Key, &str> = proxies
+        .values()
+        .flat_map(|proxy| &proxy.quarantined)
+        .map(|quarantined| (&quarantined.key, &*quarantined.reason))
+        .collect();
+    let mut owners = BTreeMap::new();
+    if quarantined.is_empty() {
+        return owners;
+    }
+    for (key, _) in snapshot.iter() {
+        let Key::Host(pattern) = key else { continue };
+        let Some(Ok(Section::Host(host))) = snapshot.section(key) else { continue };
+        for (owner, part) in parts(pattern, &host) {
+            if let Some(reason) = quarantined.get(&part) {
+                owners.entry(owner).or_insert_with(|| format!("{part}: {reason}"));
+            }
+        }
+    }
+    owners
+}
+
+/// The sections that each owner of a route of this host depends on. (Endpoints are left out: one bad slice of many is
+/// the slice's affair.)
+fn parts(pattern: &HostPattern, host: &Host) -> BTreeSet<(ObjectRef, Key)> {
+    let mut parts = BTreeSet::new();
+    for route in &host.routes {
+        let owner = &route.id.owner;
+        let owner = ObjectRef::new(&*owner.kind, &*owner.namespace, &*owner.name);
+        if let Some(tls) = &host.tls {
+            parts.insert((owner.clone(), Key::Certificate(tls.certificate.clone())));
+        }
+        if let Action::Forward(upstreams) = &route.action {
+            let keys = upstreams.iter().map(|weighted| Key::Upstream(weighted.upstream.clone()));
+            parts.extend(keys.map(|key| (owner.clone(), key)));
+        }
+        parts.insert((owner, Key::Host(pattern.clone())));
+    }
+    parts
+}
+
+/// The condition of an object whose present version is part of every generation from `since` on.
+fn programmed(proxies: &Proxies, since: u64, rejected: Option<&str>) -> Condition {
+    let serves =
+        |proxy: &&crate::publish::Proxy| proxy.applied.is_some_and(|applied| applied.number >= since);
+    let serving = proxies.values().filter(serves).count();
+    let refused = proxies.values().find_map(|proxy| proxy.refused.as_deref().filter(|_| !serves(&proxy)));
+    let (state, message) = match rejected.or(refused) {
+        _ if proxies.is_empty() => (Programmed::NoProxy, "no proxy is connected".to_owned()),
+        Some(reason) => (Programmed::Rejected, reason.to_owned()),
+        None if serving < proxies.len() => {
+            (Programmed::Pending, format!("{serving}/{} proxies", proxies.len()))
+        }
+        None => (Programmed::Programmed, format!("{serving}/{} proxies", proxies.len())),
+    };
+    Condition {
+        type_: "Programmed".into(),
+        status: state == Programmed::Programmed,
+        reason: format!("{state:?}"),
+        message,
+    }
+}
+
+/// Logs each remark when it appears and when it is gone, until nothing more can come.
+pub async fn log_remarks(mut overview: Overview) {
+    let mut known = BTreeMap::new();
+    loop {
+        let present = remarks(overview.findings());
+        for (diagnostic, finding) in present.iter().filter(|(diagnostic, _)| !known.contains_key(*diagnostic))
+        {
+            let (object, reason) = (diagnostic.object.to_string(), &diagnostic.reason);
+            let (file, line) = (finding.file.as_deref(), finding.line);
+            match diagnostic.severity {
+                Severity::Error => tracing::error!(object, reason, file, line, "{diagnostic}"),
+                _ => tracing::warn!(object, reason, file, line, "{diagnostic}"),
+            }
+        }
+        for diagnostic in known.keys().filter(|diagnostic| !present.contains_key(*diagnostic)) {
+            let (object, reason) = (diagnostic.object.to_string(), &diagnostic.reason);
+            tracing::info!(object, reason, "resolved: {diagnostic}");
+        }
+        known = present;
+        if !overview.changed().await {
+            return;
+        }
+    }
+}
+
+/// What belongs into a log. A remark that only moved to another line is no news.
+fn remarks(findings: Vec<Finding>) -> BTreeMap<Diagnostic, Finding> {
+    let loud = findings.into_iter().filter(|finding| finding.diagnostic.severity != Severity::Info);
+    loud.map(|finding| (finding.diagnostic.clone(), finding)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use snapshot::frame::{Generation, Quarantined};
+    use snapshot::{CertificateKey, HostTls, PathMatch, Route, RouteId, Serves, Timeouts, TlsVersion};
+
+    use super::*;
+    use crate::publish::Proxy;
+
+    fn proxy(number: u64, quarantined: Vec<Quarantined>) -> Proxy {
+        Proxy { applied: Some(Generation { epoch: 1, number }), quarantined, ..Proxy::default() }
+    }
+
+    fn certificate() -> CertificateKey {
+        CertificateKey { namespace: "d".into(), secret: "s".into() }
+    }
+
+    #[test]
+    fn programmed_follows_what_proxies_acknowledge() {
+        let refusing = Proxy { refused: Some("odd".into()), ..proxy(1, Vec::new()) };
+        let cases: Vec<(Vec<Proxy>, Option<&str>, &str)> = vec![
+            (vec![], None, "NoProxy: no proxy is connected"),
+            (vec![], Some("bad"), "NoProxy: no proxy is connected"),
+            (vec![proxy(2, vec![])], None, "Programmed: 1/1 proxies"),
+            (vec![proxy(3, vec![]), proxy(2, vec![])], None, "Programmed: 2/2 proxies"),
+            (vec![proxy(3, vec![]), proxy(1, vec![])], None, "Pending: 1/2 proxies"),
+            (vec![Proxy::default()], None, "Pending: 0/1 proxies"),
+            (vec![proxy(2, vec![])], Some("bad"), "Rejected: bad"),
+            (vec![proxy(2, vec![]), refusing], None, "Rejected: odd"),
+        ];
+        for (proxies, rejected, expected) in cases {
+            let proxies: Proxies = (0..).zip(proxies).collect();
+            let condition = programmed(&proxies, 2, rejected);
+            assert_eq!(format!("{}: {}", condition.reason, condition.message), expected);
+            assert_eq!(condition.status, condition.reason == "Programmed");
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_cannot_build_falls_to_those_who_own_it() {
+        let owner = snapshot::ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
+        let route = Route {
+            id: RouteId { owner, rule: "r".into(), matched: "/".into() },
+            path: PathMatch::Prefix("/".into()),
+            action: Action::Broken("x".into()),
+            serves: Serves::Everything,
+            redirect_to_tls: false,
+            timeouts: Timeouts::default(),
+        };
+        let tls = HostTls { certificate: certificate(), min_version: TlsVersion::V1_2 };
+        let mut snapshot = Snapshot::default();
+        let host = Host { tls: Some(tls), routes: vec![route] };
+        snapshot.insert(Key::Host(HostPattern::Any), &Section::Host(host));
+        let key = Key::Certificate(certificate());
+        let quarantined = Quarantined { key, reason: "key and chain do not fit".into() };
+        let proxies = Proxies::from([(1, proxy(1, vec![quarantined]))]);
+
+        let owners = owners(&snapshot, &proxies);
+        let ingress = ObjectRef::new("Ingress", "d", "i");
+        assert_eq!(owners, BTreeMap::from([(ingress, "certificate d/s: key and chain do not fit".into())]));
+        let rejections = rejections(&proxies);
+        assert_eq!(rejections[0].object, ObjectRef::new("Secret", "d", "s"));
+        assert_eq!(rejections[0].reason, "Rejected");
+    }
+}

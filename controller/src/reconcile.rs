@@ -1,0 +1,272 @@
+//! The loop: changes into the store, the store through the translation, its outcome to proxies and people.
+//!
+//! The first change goes at once; while more come, the world is translated at most every [`PACE`]. Nothing is
+//! published before every kind is complete. A translation that panics is said and counted, and leaves what was
+//! published as it is.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+use translate::{Change, Outcome, Report, Settings, Store};
+
+use crate::metrics::Metrics;
+use crate::publish::Publisher;
+use crate::source::Batch;
+
+/// The shortest time between two translations.
+pub const PACE: Duration = Duration::from_millis(100);
+
+/// A translation: [`translate::translate`] but in tests.
+pub type Translate = fn(&Store, &Settings) -> Outcome;
+
+/// What the last translation said, for people.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// How objects were taken.
+    pub reports: BTreeMap<ObjectRef, Report>,
+    /// What is wrong with objects.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every object in the store, with the first generation that its present version is part of.
+    pub since: BTreeMap<ObjectRef, u64>,
+}
+
+/// The owner of the store.
+#[derive(Debug)]
+pub struct Reconciler {
+    translate: Translate,
+    settings: Arc<Settings>,
+    publisher: Publisher,
+    metrics: Arc<Metrics>,
+    view: watch::Sender<Arc<View>>,
+    store: Store,
+    /// Objects that came or differ since the last translation.
+    fresh: BTreeSet<ObjectRef>,
+}
+
+impl Reconciler {
+    /// A reconciler with an empty store.
+    pub fn new(
+        translate: Translate,
+        settings: Settings,
+        publisher: Publisher,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (settings, view) = (Arc::new(settings), watch::Sender::default());
+        let (store, fresh) = (Store::default(), BTreeSet::new());
+        Self { translate, settings, publisher, metrics, view, store, fresh }
+    }
+
+    /// What the last translation said.
+    pub fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.subscribe()
+    }
+
+    /// Runs until the source ends.
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Batch>) {
+        let mut earliest = Instant::now();
+        let mut due = false;
+        loop {
+            tokio::select! {
+                biased;
+                batch = changes.recv() => match batch {
+                    Some(batch) => due |= self.take(batch),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(earliest), if due && self.store.synced() => {
+                    due = false;
+                    self = self.translate().await;
+                    earliest = Instant::now() + PACE;
+                }
+            }
+        }
+    }
+
+    /// Takes changes into the store. Says whether anything differs.
+    fn take(&mut self, batch: Batch) -> bool {
+        let mut differs = false;
+        for change in batch {
+            let named: Vec<ObjectRef> = match &change {
+                Change::Upsert(object) => vec![object.reference()],
+                Change::Replace(_, objects) => objects.iter().map(translate::Object::reference).collect(),
+                Change::Delete(_) | Change::Synced(_) => Vec::new(),
+            };
+            if self.store.apply(change) {
+                differs = true;
+                self.fresh.extend(named);
+            }
+        }
+        differs
+    }
+
+    /// Translates on a thread of its own: it can take longer than anybody at the socket should wait.
+    async fn translate(mut self) -> Self {
+        let (store, settings, translate) =
+            (std::mem::take(&mut self.store), self.settings.clone(), self.translate);
+        let begun = Instant::now();
+        let work = move || {
+            // The store is only read, and nothing of a panicking translation is kept: no broken state survives it.
+            let outcome = catch_unwind(AssertUnwindSafe(|| translate(&store, &settings)));
+            (store, outcome)
+        };
+        let (store, outcome) = tokio::task::spawn_blocking(work)
+            .await
+            .expect("the closure catches its panics and is never aborted");
+        self.store = store;
+        self.metrics.translation(begun.elapsed());
+        match outcome {
+            Ok(outcome) => self.publish(outcome),
+            Err(panic) => self.say_panic(&*panic),
+        }
+        self
+    }
+
+    fn publish(&mut self, outcome: Outcome) {
+        let number = self.publisher.publish(&outcome.snapshot);
+        let mut since: BTreeMap<ObjectRef, u64> = BTreeMap::new();
+        let before = self.view.borrow().clone();
+        for object in self.store.objects() {
+            let known = before.since.get(&object).filter(|_| !self.fresh.contains(&object));
+            since.insert(object, known.copied().unwrap_or(number));
+        }
+        self.fresh.clear();
+        self.view.send_replace(Arc::new(View {
+            reports: outcome.reports,
+            diagnostics: outcome.diagnostics,
+            since,
+        }));
+    }
+
+    fn say_panic(&self, panic: &(dyn Any + Send)) {
+        let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
+        let text =
+            text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into());
+        tracing::error!(panic = text, "the translation panicked; what was published before stays");
+        self.metrics.translation_panicked();
+        let mut view = View::clone(&self.view.borrow());
+        view.diagnostics.retain(|diagnostic| diagnostic.reason != PANICKED);
+        view.diagnostics.push(Diagnostic {
+            object: ObjectRef::new("Controller", "", "longhaul"),
+            field: String::new(),
+            severity: Severity::Error,
+            reason: PANICKED.into(),
+            message: format!("the translation panicked: {text}; no change is served until it succeeds"),
+            remedy: "undo the last change and report this as a defect".into(),
+        });
+        self.view.send_replace(Arc::new(view));
+    }
+}
+
+const PANICKED: &str = "TranslationPanicked";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use k8s_openapi::api::core::v1::Service;
+    use snapshot::{HostPattern, Key};
+    use tokio::task::JoinSet;
+    use translate::{Kind, Object};
+
+    use super::*;
+
+    fn service(name: &str) -> Object {
+        let mut service = Service::default();
+        service.metadata.name = Some(name.into());
+        Object::Service(Arc::new(service))
+    }
+
+    /// Each object becomes a host of its name; one named `panic` panics.
+    fn hosts(store: &Store, _: &Settings) -> Outcome {
+        let mut outcome = Outcome::default();
+        for object in store.objects() {
+            assert_ne!(object.name, "panic", "as asked");
+            outcome.snapshot.insert_encoded(Key::Host(HostPattern::Exact(object.name)), vec![0].into());
+        }
+        outcome
+    }
+
+    fn synced() -> Batch {
+        Kind::ALL.into_iter().map(Change::Synced).collect()
+    }
+
+    struct Setup {
+        changes: mpsc::Sender<Batch>,
+        publisher: Publisher,
+        view: watch::Receiver<Arc<View>>,
+        metrics: Arc<Metrics>,
+        _tasks: JoinSet<()>,
+    }
+
+    fn start(translate: Translate) -> Setup {
+        let metrics = Arc::new(Metrics::new());
+        let publisher = Publisher::new(metrics.bytes_sent()).unwrap();
+        let reconciler = Reconciler::new(translate, Settings::default(), publisher.clone(), metrics.clone());
+        let (changes, receiver) = mpsc::channel(4);
+        let view = reconciler.view();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reconciler.run(receiver));
+        Setup { changes, publisher, view, metrics, _tasks: tasks }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_published_before_every_kind_is_complete() {
+        let setup = start(hosts);
+        let mut published = setup.publisher.published();
+        setup.changes.send(vec![Change::Upsert(service("a"))]).await.unwrap();
+        let mut batch = synced();
+        let last = batch.pop().unwrap();
+        setup.changes.send(batch).await.unwrap();
+        // The channel is empty again once the loop has taken all of it.
+        while setup.changes.capacity() < setup.changes.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+        assert!(published.borrow().is_none());
+        setup.changes.send(vec![last]).await.unwrap();
+        let first = published.wait_for(Option::is_some).await.unwrap().clone().unwrap();
+        assert_eq!((first.generation.number, first.snapshot.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_nothing_that_was_published() {
+        let mut setup = start(hosts);
+        let mut published = setup.publisher.published();
+        setup.changes.send([vec![Change::Upsert(service("a"))], synced()].concat()).await.unwrap();
+        published.wait_for(Option::is_some).await.unwrap();
+        setup.changes.send(vec![Change::Upsert(service("panic"))]).await.unwrap();
+        let said = |view: &Arc<View>| view.diagnostics.iter().any(|d| d.message.contains("as asked"));
+        setup.view.wait_for(said).await.unwrap();
+        assert_eq!(published.borrow().as_ref().unwrap().generation.number, 1);
+        let panic = ObjectRef::new("Service", "", "panic");
+        setup.changes.send(vec![Change::Delete(panic), Change::Upsert(service("b"))]).await.unwrap();
+        let view = setup.view.wait_for(|view| view.diagnostics.is_empty()).await.unwrap().clone();
+        assert_eq!(published.borrow().as_ref().unwrap().generation.number, 2);
+        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, *since)).collect();
+        assert_eq!(since, [("a", 1), ("b", 2)]);
+        assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_change_goes_at_once_and_the_rest_together() {
+        static TRANSLATIONS: AtomicUsize = AtomicUsize::new(0);
+        let mut setup = start(|store, settings| {
+            TRANSLATIONS.fetch_add(1, Ordering::Relaxed);
+            hosts(store, settings)
+        });
+        setup.changes.send(synced()).await.unwrap();
+        let begun = Instant::now();
+        setup.view.changed().await.unwrap();
+        assert!(begun.elapsed() < PACE);
+        for index in 0..20 {
+            setup.changes.send(vec![Change::Upsert(service(&format!("s{index}")))]).await.unwrap();
+        }
+        setup.view.wait_for(|view| view.since.len() == 20).await.unwrap();
+        assert!(begun.elapsed() >= PACE);
+        assert_eq!(TRANSLATIONS.load(Ordering::Relaxed), 2);
+    }
+}

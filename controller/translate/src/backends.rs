@@ -1,0 +1,126 @@
+//! Backends of a route to upstreams: does the Service exist, and does it have the port?
+
+use std::collections::BTreeMap;
+
+use crds::diagnostic::{ObjectRef, quoted};
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use snapshot::{Action, UpstreamId, WeightedUpstream};
+
+use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
+use crate::report::{Ledger, remark};
+use crate::store::{Name, Store};
+
+/// The upstreams that exist: the name that EndpointSlices know each one's port by. Unnamed ports have an empty one.
+pub(crate) type Upstreams = BTreeMap<UpstreamId, String>;
+
+/// What the route does. Backends that lead nowhere keep their share, which is answered with 503; a route of
+/// which none leads anywhere is broken.
+pub(crate) fn action(
+    route: &DraftRoute,
+    owner: &Owner,
+    store: &Store,
+    upstreams: &mut Upstreams,
+    ledger: &mut Ledger,
+) -> Action {
+    let object = owner.reference();
+    let (mut forward, mut problems) = (Vec::new(), Vec::new());
+    for backend in &route.backends {
+        let found = resolve(backend, owner.namespace(), store);
+        let upstream = match found {
+            Ok((upstream, port_name)) => {
+                upstreams.insert(upstream.clone(), port_name);
+                upstream
+            }
+            Err(problem) => {
+                problems.push(problem.message.clone());
+                ledger.unresolved("BackendNotFound", problem.diagnostic(&object));
+                as_written(backend, owner.namespace())
+            }
+        };
+        forward.push(WeightedUpstream { upstream, weight: backend.weight });
+    }
+    if let Some(why) = &route.broken {
+        return Action::Broken(why.clone());
+    }
+    if problems.len() == forward.len() {
+        return Action::Broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
+    }
+
+    Action::Forward(forward)
+}
+
+/// A backend that leads nowhere.
+struct Problem {
+    field: String,
+    message: String,
+    remedy: String,
+}
+
+impl Problem {
+    fn diagnostic(self, object: &ObjectRef) -> crds::diagnostic::Diagnostic {
+        remark(object, self.field, "BackendNotFound", self.message, self.remedy)
+    }
+}
+
+fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<(UpstreamId, String), Problem> {
+    let name = Name::new(namespace, &backend.service);
+    let problem = |message: String, remedy: String| Problem { field: backend.field.clone(), message, remedy };
+    let Some(service) = store.service(&name) else {
+        let message = format!("there is no Service {namespace}/{}", backend.service);
+        return Err(problem(message, format!("create it, or name a Service of namespace {namespace}")));
+    };
+    let type_ = service.spec.as_ref().and_then(|spec| spec.type_.as_deref());
+    if type_ == Some("ExternalName") {
+        let message =
+            format!("Service {namespace}/{} is an ExternalName, which has no endpoints", backend.service);
+        return Err(problem(message, "name a Service with endpoints".into()));
+    }
+    let Some(port) = tcp_ports(service).find(|port| fits(port, &backend.port)) else {
+        let message = match &backend.port {
+            PortRef::Name(name) => {
+                format!("Service {namespace}/{} has no TCP port named {}", backend.service, quoted(name))
+            }
+            PortRef::Number(number) => {
+                format!("Service {namespace}/{} has no TCP port {number}", backend.service)
+            }
+        };
+        return Err(problem(message, format!("name one of its ports: {}", names_of_ports(service))));
+    };
+    let port_name = port.name.clone().unwrap_or_default();
+    let shown = if port_name.is_empty() { port.port.to_string() } else { port_name.clone() };
+    let upstream = UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port: shown };
+    Ok((upstream, port_name))
+}
+
+fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref());
+    ports
+        .unwrap_or_default()
+        .iter()
+        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
+}
+
+fn fits(port: &ServicePort, wanted: &PortRef) -> bool {
+    match wanted {
+        PortRef::Name(name) => !name.is_empty() && port.name.as_ref() == Some(name),
+        PortRef::Number(number) => port.port == *number,
+    }
+}
+
+fn names_of_ports(service: &Service) -> String {
+    let names = tcp_ports(service).map(|port| match port.name.as_deref() {
+        Some(name) if !name.is_empty() => format!("{name} ({})", port.port),
+        _ => port.port.to_string(),
+    });
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "it has none".into() } else { names.join(", ") }
+}
+
+/// What an upstream would be called that is not there.
+fn as_written(backend: &DraftBackend, namespace: &str) -> UpstreamId {
+    let port = match &backend.port {
+        PortRef::Name(name) => name.clone(),
+        PortRef::Number(number) => number.to_string(),
+    };
+    UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port }
+}

@@ -1,0 +1,292 @@
+//! Endpoints of an upstream: the EndpointSlices of its Service, read as [the API reference][page] says, or in
+//! standalone mode the addresses that the Service lists itself.
+//!
+//! [page]: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crds::annotations;
+use crds::diagnostic::{Diagnostic, ObjectRef, quoted};
+use k8s_openapi::api::discovery::v1::{self as api, EndpointSlice};
+use snapshot::{Endpoint, Endpoints, Key, Section, Slice, Snapshot, Upstream, UpstreamId};
+
+use crate::backends::Upstreams;
+use crate::report::{Ledger, remark};
+use crate::store::{Name, Store};
+
+/// The label by which a slice belongs to a Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+type SlicesByService<'a> = BTreeMap<Name, Vec<(&'a Name, &'a EndpointSlice)>>;
+
+/// Puts the sections of these upstreams into the snapshot: each one's own, and one for each slice that has
+/// endpoints of it.
+pub(crate) fn insert(
+    upstreams: &Upstreams,
+    store: &Store,
+    local: Local,
+    snapshot: &mut Snapshot,
+    ledger: &mut Ledger,
+) {
+    let by_service = slices_by_service(store);
+    for (upstream, port_name) in upstreams {
+        snapshot.insert(Key::Upstream(upstream.clone()), &Section::Upstream(Upstream::default()));
+        let service = Name::new(&upstream.namespace, &upstream.service);
+        let slices = by_service.get(&service).map_or(&[][..], Vec::as_slice);
+        let mut reader = Reader { local, ledger };
+        reader.service(&service, slices, upstream, store, snapshot);
+        reader.slices(slices, upstream, port_name, snapshot);
+    }
+}
+
+/// Whether endpoints may be on this machine or link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Local {
+    Refused,
+    Served,
+}
+
+fn slices_by_service(store: &Store) -> SlicesByService<'_> {
+    let mut by_service = SlicesByService::new();
+    for (name, slice) in store.endpoint_slices() {
+        let labels = slice.metadata.labels.as_ref();
+        if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
+            by_service.entry(Name::new(&name.namespace, service)).or_default().push((name, slice));
+        }
+    }
+    by_service
+}
+
+struct Reader<'a> {
+    local: Local,
+    ledger: &'a mut Ledger,
+}
+
+impl Reader<'_> {
+    fn slices(
+        &mut self,
+        slices: &[(&Name, &EndpointSlice)],
+        upstream: &UpstreamId,
+        port_name: &str,
+        snapshot: &mut Snapshot,
+    ) {
+        let mut with_port = 0;
+        for (name, slice) in slices {
+            let Some(endpoints) = self.slice(name, slice, port_name) else { continue };
+            with_port += 1;
+            if !endpoints.is_empty() {
+                let key = Key::Endpoints(upstream.clone(), Slice(name.name.clone()));
+                let endpoints = endpoints.into_values().collect();
+                snapshot.insert(key, &Section::Endpoints(Endpoints { endpoints }));
+            }
+        }
+        if with_port == 0 && !slices.is_empty() {
+            self.ledger.warn(remark(
+                &ObjectRef::new("Service", &*upstream.namespace, &*upstream.service),
+                "spec.ports",
+                "NoEndpoints",
+                format!("none of the Service's EndpointSlices has a usable TCP port {}", quoted(port_name)),
+                "give the slices a port of that name, as the Service has it",
+            ));
+        }
+    }
+
+    /// The endpoints of one slice by address, or nothing where it does not have the port.
+    fn slice(
+        &mut self,
+        name: &Name,
+        slice: &EndpointSlice,
+        port_name: &str,
+    ) -> Option<BTreeMap<SocketAddr, Endpoint>> {
+        let object = ObjectRef::new("EndpointSlice", &*name.namespace, &*name.name);
+        if slice.address_type == "FQDN" {
+            self.ledger.note(remark(
+                &object,
+                "addressType",
+                "UnsupportedAddressType",
+                "addresses of type \"FQDN\" are not served",
+                "list IPv4 or IPv6 addresses",
+            ));
+            return None;
+        }
+        let mut ports = Vec::new();
+        for (index, port) in slice.ports.iter().flatten().enumerate() {
+            let tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
+            if !tcp || port.name.as_deref().unwrap_or_default() != port_name {
+                continue;
+            }
+            match port.port.map(|number| (number, u16::try_from(number))) {
+                Some((_, Ok(number @ 1..))) => ports.push(number),
+                number => self.ledger.note(bad_port(&object, index, number.map(|(number, _)| number))),
+            }
+        }
+        if ports.is_empty() { None } else { Some(self.endpoints(&object, slice, &ports)) }
+    }
+
+    fn endpoints(
+        &mut self,
+        object: &ObjectRef,
+        slice: &EndpointSlice,
+        ports: &[u16],
+    ) -> BTreeMap<SocketAddr, Endpoint> {
+        let mut found = BTreeMap::new();
+        for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
+            let Some((ready, terminating)) = usable(endpoint) else { continue };
+            for (nth, text) in endpoint.addresses.iter().enumerate() {
+                let field = || format!("endpoints[{index}].addresses[{nth}]");
+                let Some(ip) = self.address(object, field, text) else { continue };
+                for port in ports {
+                    add(&mut found, Endpoint { address: SocketAddr::new(ip, *port), ready, terminating });
+                }
+            }
+        }
+        found
+    }
+
+    fn address(&mut self, object: &ObjectRef, field: impl Fn() -> String, text: &str) -> Option<IpAddr> {
+        let problem = match text.parse::<IpAddr>() {
+            Ok(ip) => match self.refusal(ip) {
+                None => return Some(ip),
+                Some(why) => {
+                    (format!("{text} {why}; it is left out"), "list the address that the pod is reached at")
+                }
+            },
+            Err(_) => (
+                format!("{} is not an IP address; it is left out", quoted(text)),
+                "write an IPv4 or IPv6 address",
+            ),
+        };
+        self.ledger.note(remark(object, field(), "InvalidAddress", problem.0, problem.1));
+        None
+    }
+
+    /// A cluster's endpoints are never this machine or link: that would reach what only Longhaul itself may.
+    fn refusal(&self, ip: IpAddr) -> Option<&'static str> {
+        let ip = ip.to_canonical();
+        if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
+            return Some("is no address that one could connect to");
+        }
+        let local = match ip {
+            IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+        };
+        (local && self.local == Local::Refused).then_some("is a loopback or link-local address")
+    }
+
+    /// What the Service says itself: annotations of ours, and its addresses where it has no slices.
+    fn service(
+        &mut self,
+        name: &Name,
+        slices: &[(&Name, &EndpointSlice)],
+        upstream: &UpstreamId,
+        store: &Store,
+        snapshot: &mut Snapshot,
+    ) {
+        let annotations = store.service(name).and_then(|service| service.metadata.annotations.as_ref());
+        let Some(annotations) = annotations else { return };
+        let object = ObjectRef::new("Service", &*name.namespace, &*name.name);
+        let remedy = "set it on the Ingress, or in the WsRoute's policy";
+        for diagnostic in annotations::read_misplaced(annotations, &object, remedy).diagnostics {
+            self.ledger.note(diagnostic);
+        }
+        let Some(text) = annotations.get(annotations::ADDRESSES) else { return };
+        if self.local == Local::Refused {
+            let message = "addresses in an annotation are served in standalone mode only";
+            self.ledger.warn(addresses_remark(
+                &object,
+                "NotServed",
+                message.into(),
+                "create an EndpointSlice",
+            ));
+        } else if !slices.is_empty() {
+            let message = "the Service has EndpointSlices, which count instead";
+            self.ledger.inform(addresses_remark(&object, "NotApplicable", message.into(), "remove it"));
+        } else {
+            let endpoints: Vec<_> = self.listed(&object, text).into_values().collect();
+            if !endpoints.is_empty() {
+                let key = Key::Endpoints(upstream.clone(), Slice(name.name.clone()));
+                snapshot.insert(key, &Section::Endpoints(Endpoints { endpoints }));
+            }
+        }
+    }
+
+    fn listed(&mut self, object: &ObjectRef, text: &str) -> BTreeMap<SocketAddr, Endpoint> {
+        let mut found = BTreeMap::new();
+        for item in text.split(',').map(str::trim) {
+            let address = item.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
+            let refusal = address.and_then(|address| self.refusal(address.ip()));
+            match (address, refusal) {
+                (Some(address), None) => {
+                    add(&mut found, Endpoint { address, ready: true, terminating: false });
+                }
+                (_, why) => {
+                    let why = why.unwrap_or("is not an IP address with port");
+                    let message = format!("{} {why}; it is left out", quoted(item));
+                    let remedy = "write IP:PORT, separated by commas; IPv6 in brackets";
+                    self.ledger.note(addresses_remark(object, "InvalidAddress", message, remedy));
+                }
+            }
+        }
+        found
+    }
+}
+
+fn addresses_remark(object: &ObjectRef, reason: &str, message: String, remedy: &str) -> Diagnostic {
+    remark(object, format!("metadata.annotations[{}]", annotations::ADDRESSES), reason, message, remedy)
+}
+
+fn bad_port(object: &ObjectRef, index: usize, number: Option<i32>) -> Diagnostic {
+    let message = match number {
+        Some(number) => format!("{number} is no port"),
+        None => "a port without number stands for every port, which is not served".into(),
+    };
+    remark(object, format!("ports[{index}].port"), "InvalidPort", message, "write a port from 1 to 65535")
+}
+
+/// `(ready, terminating)`, or nothing where the endpoint takes no tunnels. Absent `ready` is true, absent `serving`
+/// is `ready`, absent `terminating` is false. What is on its way out is not ready, whatever it says.
+fn usable(endpoint: &api::Endpoint) -> Option<(bool, bool)> {
+    let conditions = endpoint.conditions.as_ref();
+    let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+    let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(ready);
+    let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+    match (ready, serving, terminating) {
+        (_, true, true) => Some((false, true)),
+        (true, _, false) => Some((true, false)),
+        _ => None,
+    }
+}
+
+/// The same address twice is one endpoint, with the better of both states.
+fn add(found: &mut BTreeMap<SocketAddr, Endpoint>, endpoint: Endpoint) {
+    let known = found.entry(endpoint.address).or_insert(endpoint);
+    if endpoint.ready {
+        *known = endpoint;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::discovery::v1::EndpointConditions;
+
+    use super::*;
+
+    #[test]
+    fn readiness_is_read_as_the_api_says() {
+        let usable = |ready, serving, terminating| {
+            let conditions = Some(EndpointConditions { ready, serving, terminating });
+            super::usable(&api::Endpoint { conditions, ..api::Endpoint::default() })
+        };
+        assert_eq!(super::usable(&api::Endpoint::default()), Some((true, false)));
+        assert_eq!(usable(None, None, None), Some((true, false)));
+        assert_eq!(usable(Some(true), None, None), Some((true, false)));
+        assert_eq!(usable(Some(false), None, None), None);
+        assert_eq!(usable(Some(false), Some(true), None), None);
+        assert_eq!(usable(Some(false), Some(true), Some(true)), Some((false, true)));
+        assert_eq!(usable(Some(false), Some(false), Some(true)), None);
+        // With publishNotReadyAddresses a terminating endpoint stays ready.
+        assert_eq!(usable(Some(true), Some(true), Some(true)), Some((false, true)));
+        assert_eq!(usable(Some(true), Some(false), Some(false)), Some((true, false)));
+    }
+}

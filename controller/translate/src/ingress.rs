@@ -1,0 +1,231 @@
+//! Ingress to drafts, as [the Kubernetes documentation][page] describes the resource.
+//!
+//! [page]: https://kubernetes.io/docs/concepts/services-networking/ingress/
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::annotations;
+use crds::policy::PolicyPatch;
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, ServiceBackendPort,
+};
+use snapshot::{HostPattern, PathMatch, Serves};
+
+use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef};
+use crate::report::{Ledger, remark};
+
+/// What `RouteId` calls the route of `spec.defaultBackend`.
+const DEFAULT_BACKEND: &str = "defaultBackend";
+
+/// What an Ingress asks for. `None` where its annotations say that it is no set of routes of its own.
+pub(crate) fn draft(owner: Owner, ingress: &Ingress, nginx: bool, ledger: &mut Ledger) -> Option<Draft> {
+    let object = owner.reference();
+    let none = BTreeMap::new();
+    let annotations = ingress.metadata.annotations.as_ref().unwrap_or(&none);
+    let reading = annotations::read(annotations, &object, nginx);
+    for diagnostic in reading.diagnostics {
+        ledger.note(diagnostic);
+    }
+    ledger.entry(&object).rejected = reading.left_out.clone().or_else(|| reading.closed.clone());
+    if reading.left_out.is_some() {
+        return None;
+    }
+    let mut reader =
+        Reader { owner: &owner, patch: reading.patch, closed: reading.closed, hosts: Vec::new(), ledger };
+    let empty = IngressSpec::default();
+    let spec = ingress.spec.as_ref().unwrap_or(&empty);
+    if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
+        reader.invalid("spec", "NoPaths", "there are neither rules nor a defaultBackend");
+    }
+    let routes = reader.rules(spec);
+    let tls = reader.tls(spec);
+    let fallback = reader.fallback(spec, &tls);
+    Some(Draft { owner, routes, fallback, tls })
+}
+
+struct Reader<'a> {
+    owner: &'a Owner,
+    patch: PolicyPatch,
+    closed: Option<String>,
+    /// What the rules name.
+    hosts: Vec<HostPattern>,
+    ledger: &'a mut Ledger,
+}
+
+impl Reader<'_> {
+    fn rules(&mut self, spec: &IngressSpec) -> Vec<DraftRoute> {
+        let mut routes = Vec::new();
+        for (index, rule) in spec.rules.iter().flatten().enumerate() {
+            let field = format!("spec.rules[{index}]");
+            let Some(host) = self.rule_host(rule, &field) else { continue };
+            if !self.hosts.contains(&host) {
+                self.hosts.push(host.clone());
+            }
+            let paths = rule.http.as_ref().map_or(&[][..], |http| &http.paths);
+            if paths.is_empty() && spec.default_backend.is_none() {
+                self.invalid(&field, "NoPaths", "the rule has no paths, and there is no defaultBackend");
+            }
+            for (index, path) in paths.iter().enumerate() {
+                routes.extend(self.path(path, &host, &format!("{field}.http.paths[{index}]")));
+            }
+        }
+        routes
+    }
+
+    fn rule_host(&mut self, rule: &IngressRule, field: &str) -> Option<HostPattern> {
+        match rule.host.as_deref() {
+            None | Some("") => Some(HostPattern::Any),
+            Some(text) => self.host(text, format!("{field}.host")),
+        }
+    }
+
+    fn host(&mut self, text: &str, field: String) -> Option<HostPattern> {
+        draft::host(text)
+            .map_err(|(message, remedy)| {
+                let object = self.owner.reference();
+                self.ledger.invalid(remark(&object, field, "InvalidHost", message, remedy));
+            })
+            .ok()
+    }
+
+    fn path(&mut self, path: &HTTPIngressPath, host: &HostPattern, field: &str) -> Option<DraftRoute> {
+        let text = path.path.as_deref().unwrap_or_default();
+        let comparison = match path.path_type.as_str() {
+            "Exact" => Comparison::Exact,
+            "Prefix" => Comparison::Prefix,
+            "ImplementationSpecific" | "" => {
+                self.warn_of_patterns(text, field);
+                Comparison::Prefix
+            }
+            other => {
+                let message = format!("{other:?} is no path type; the path is left out");
+                self.invalid(&format!("{field}.pathType"), "InvalidPathType", &message);
+                return None;
+            }
+        };
+        let text = if text.is_empty() && comparison == Comparison::Prefix { "/" } else { text };
+        match draft::path(text, comparison) {
+            Ok(matched) => Some(self.route(host, matched, &path.backend, field)),
+            Err(message) => {
+                self.invalid(&format!("{field}.path"), "InvalidPath", &message);
+                None
+            }
+        }
+    }
+
+    /// nginx takes such paths for regular expressions. They are taken literally here, which never matches.
+    fn warn_of_patterns(&mut self, text: &str, field: &str) {
+        if text.contains(['*', '(', '[', '^', '$', '\\', '|', '{', '+']) {
+            self.ledger.warn(remark(
+                &self.owner.reference(),
+                format!("{field}.path"),
+                "LiteralPath",
+                format!("{text:?} is taken as a literal prefix, not as a pattern"),
+                "write one path for each prefix that is meant",
+            ));
+        }
+    }
+
+    fn route(
+        &mut self,
+        host: &HostPattern,
+        matched: PathMatch,
+        backend: &IngressBackend,
+        field: &str,
+    ) -> DraftRoute {
+        let (backends, broken) = self.target(backend, &format!("{field}.backend"));
+        DraftRoute {
+            hosts: vec![host.clone()],
+            rule: host.to_string(),
+            field: field.to_owned(),
+            path: matched,
+            serves: Serves::Everything,
+            backends,
+            patch: self.patch.clone(),
+            broken,
+        }
+    }
+
+    /// The backend if it reads, and why the route must answer 503.
+    fn target(&mut self, backend: &IngressBackend, field: &str) -> (Vec<DraftBackend>, Option<String>) {
+        match self.backend(backend, field) {
+            Ok(backend) => (vec![backend], self.closed.clone()),
+            Err(why) => (Vec::new(), Some(self.closed.clone().unwrap_or(why))),
+        }
+    }
+
+    fn backend(&mut self, backend: &IngressBackend, field: &str) -> Result<DraftBackend, String> {
+        let port = |port: &ServiceBackendPort| match (&port.name, port.number) {
+            (Some(name), _) if !name.is_empty() => Some(PortRef::Name(name.clone())),
+            (_, number) => number.map(PortRef::Number),
+        };
+        let message = match &backend.service {
+            Some(service) => match service.port.as_ref().and_then(port) {
+                Some(port) => {
+                    let (service, field) = (service.name.clone(), format!("{field}.service"));
+                    return Ok(DraftBackend { service, port, weight: 1, field });
+                }
+                None => format!("Service {:?} is named without a port", service.name),
+            },
+            None if backend.resource.is_some() => "a resource is no backend that can be served".into(),
+            None => "no Service is named".into(),
+        };
+        self.invalid(field, "InvalidBackend", &message);
+        Err(message)
+    }
+
+    /// Hosts that do not read are left out; they never widen what the certificate is for.
+    fn tls(&mut self, spec: &IngressSpec) -> Vec<DraftTls> {
+        let mut all = Vec::new();
+        for (index, tls) in spec.tls.iter().flatten().enumerate() {
+            let field = format!("spec.tls[{index}]");
+            let named = tls.hosts.as_deref().unwrap_or_default();
+            let hosts = if named.is_empty() {
+                // Without rules the Ingress is for every host.
+                let every = spec.rules.as_ref().is_none_or(Vec::is_empty).then_some(HostPattern::Any);
+                self.hosts.iter().cloned().chain(every).collect()
+            } else {
+                let each = named.iter().enumerate();
+                each.filter_map(|(index, text)| self.host(text, format!("{field}.hosts[{index}]"))).collect()
+            };
+            let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
+            all.push(DraftTls { hosts, secret, field });
+        }
+        all
+    }
+
+    /// It stands for the hosts of the rules; without rules for those of the certificates, and for everything else.
+    fn fallback(&mut self, spec: &IngressSpec, tls: &[DraftTls]) -> Option<Fallback> {
+        let backend = spec.default_backend.as_ref()?;
+        let everywhere = spec.rules.as_ref().is_none_or(Vec::is_empty);
+        let hosts = if everywhere {
+            let named: BTreeSet<_> = tls.iter().flat_map(|tls| &tls.hosts).collect();
+            named.into_iter().filter(|host| **host != HostPattern::Any).cloned().collect()
+        } else {
+            self.hosts.clone()
+        };
+        let field = "spec.defaultBackend";
+        let (backends, broken) = self.target(backend, field);
+        let route = DraftRoute {
+            hosts,
+            rule: DEFAULT_BACKEND.into(),
+            field: field.into(),
+            path: PathMatch::Prefix("/".into()),
+            serves: Serves::Everything,
+            backends,
+            patch: self.patch.clone(),
+            broken,
+        };
+        Some(Fallback { route, everywhere })
+    }
+
+    fn invalid(&mut self, field: &str, reason: &str, message: &str) {
+        let remedy = match reason {
+            "NoPaths" => "write a rule with a path and its backend",
+            "InvalidPathType" => "write Exact, Prefix or ImplementationSpecific",
+            "InvalidPath" => "write a path as a request has it, from its slash on",
+            _ => "name a Service of this namespace and its port, by name or by number",
+        };
+        self.ledger.invalid(remark(&self.owner.reference(), field, reason, message, remedy));
+    }
+}

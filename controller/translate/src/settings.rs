@@ -1,0 +1,50 @@
+//! What the operator decides about translation, apart from the objects.
+
+use ipnet::IpNet;
+use snapshot::CertificateKey;
+
+use crate::endpoints::Local;
+
+/// Settings of one controller. They are equal on every replica.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// An IngressClass with this `spec.controller` is ours.
+    pub controller_name: String,
+    /// Of our classes, only the one of this name.
+    pub ingress_class: Option<String>,
+    /// The certificate for server names that no host's certificate fits.
+    pub default_tls_secret: Option<CertificateKey>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Standalone mode: endpoints may be loopback and link-local addresses, and a Service without EndpointSlices
+    /// may list addresses in its annotation.
+    pub loopback_endpoints: bool,
+    /// Standalone mode: without any IngressClass in the store, a class of this name exists and is the default.
+    pub built_in_class: Option<String>,
+    /// Read the annotations of the retired ingress-nginx too.
+    pub nginx_annotations: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            controller_name: "longhaul.dev/ingress-controller".into(),
+            ingress_class: None,
+            default_tls_secret: None,
+            trusted_proxies: Vec::new(),
+            loopback_endpoints: false,
+            built_in_class: None,
+            nginx_annotations: true,
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn local_endpoints(&self) -> Local {
+        if self.loopback_endpoints { Local::Served } else { Local::Refused }
+    }
+
+    pub(crate) fn serves_class(&self, name: &str) -> bool {
+        self.ingress_class.as_ref().is_none_or(|only| only == name)
+    }
+}

@@ -1,0 +1,181 @@
+//! WsRoute to drafts.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::annotations;
+use crds::diagnostic::{ObjectRef, quoted};
+use crds::policy::PolicyPatch;
+use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use snapshot::{HostPattern, PathMatch, Serves};
+
+use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef};
+use crate::report::{Ledger, remark};
+
+/// What a WsRoute asks for.
+pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft {
+    let object = owner.reference();
+    let none = BTreeMap::new();
+    let annotations = route.metadata.annotations.as_ref().unwrap_or(&none);
+    let reading = annotations::read_misplaced(annotations, &object, "set it in spec.policy");
+    for diagnostic in reading.diagnostics {
+        ledger.note(diagnostic);
+    }
+    ledger.entry(&object).rejected.clone_from(&reading.closed);
+    let mut reader = Reader { object: &object, closed: reading.closed, ledger };
+    let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
+    let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
+    let mut names = BTreeSet::new();
+    let rules = route.spec.rules.iter().enumerate();
+    let routes = rules
+        .flat_map(|(index, rule)| {
+            let again = !names.insert(rule.name.as_str());
+            reader.rule(rule, &format!("spec.rules[{index}]"), &hosts, &policy, again)
+        })
+        .collect();
+    let tls = reader.tls(&route.spec.tls, &hosts);
+    Draft { owner, routes, fallback: None, tls }
+}
+
+struct Reader<'a> {
+    object: &'a ObjectRef,
+    closed: Option<String>,
+    ledger: &'a mut Ledger,
+}
+
+impl Reader<'_> {
+    /// Without any text, what `absent` says. A host that does not read is left out, never widened.
+    fn hosts(&mut self, texts: &[String], field: &str, absent: &[HostPattern]) -> Vec<HostPattern> {
+        if texts.is_empty() {
+            return absent.to_vec();
+        }
+        let mut hosts = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            match draft::host(text) {
+                Ok(host) if hosts.contains(&host) => {}
+                Ok(host) => hosts.push(host),
+                Err((message, remedy)) => {
+                    self.invalid(format!("{field}[{index}]"), "InvalidHost", message, remedy);
+                }
+            }
+        }
+        hosts
+    }
+
+    fn policy(&mut self, policy: Option<&Policy>, field: &str) -> PolicyPatch {
+        let Some(policy) = policy else { return PolicyPatch::default() };
+        let (patch, diagnostics) = policy.read(self.object, field);
+        for diagnostic in diagnostics {
+            self.ledger.note(diagnostic);
+        }
+        patch
+    }
+
+    fn rule(
+        &mut self,
+        rule: &Rule,
+        field: &str,
+        hosts: &[HostPattern],
+        policy: &PolicyPatch,
+        again: bool,
+    ) -> Vec<DraftRoute> {
+        let patch = policy.clone().merge(self.policy(rule.policy.as_ref(), &format!("{field}.policy")));
+        let broken = self.broken(rule, field, again);
+        let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
+        self.matches(&rule.matches, field)
+            .into_iter()
+            .map(|(path, field_of_match)| DraftRoute {
+                hosts: hosts.to_vec(),
+                rule: rule.name.clone(),
+                field: field_of_match,
+                path,
+                serves,
+                backends: backends(rule, field),
+                patch: patch.clone(),
+                broken: broken.clone(),
+            })
+            .collect()
+    }
+
+    fn broken(&mut self, rule: &Rule, field: &str, again: bool) -> Option<String> {
+        let mut broken = self.closed.clone();
+        if again {
+            let message = format!("a rule before this one is named {} too", quoted(&rule.name));
+            let remedy = "give each rule a name of its own";
+            self.invalid(format!("{field}.name"), "DuplicateRule", message.clone(), remedy);
+            broken.get_or_insert(message);
+        }
+        if rule.backends.is_empty() {
+            let message = "the rule has no backends";
+            self.invalid(
+                format!("{field}.backends"),
+                "InvalidBackend",
+                message.into(),
+                "name a Service and its port",
+            );
+            broken.get_or_insert(message.into());
+        } else if rule.backends.iter().all(|backend| backend.weight.is_some_and(|weight| weight <= 0)) {
+            let message = "every backend has weight 0";
+            let remedy = "give one of them a weight above 0";
+            self.invalid(format!("{field}.backends"), "NoWeight", message.into(), remedy);
+            broken.get_or_insert(message.into());
+        }
+        broken
+    }
+
+    fn matches(&mut self, matches: &[Match], field: &str) -> Vec<(PathMatch, String)> {
+        if matches.is_empty() {
+            return vec![(PathMatch::Prefix("/".into()), field.to_owned())];
+        }
+        let mut found = Vec::new();
+        for (index, matched) in matches.iter().enumerate() {
+            let field = format!("{field}.matches[{index}]");
+            let Some(path) = &matched.path else {
+                found.push((PathMatch::Prefix("/".into()), field));
+                continue;
+            };
+            let comparison = match path.kind {
+                PathKind::Exact => Comparison::Exact,
+                PathKind::Prefix => Comparison::Prefix,
+            };
+            match draft::path(&path.value, comparison) {
+                Ok(path) => found.push((path, field)),
+                Err(message) => {
+                    let remedy = "write a path as a request has it, from its slash on";
+                    self.invalid(format!("{field}.path.value"), "InvalidPath", message, remedy);
+                }
+            }
+        }
+        found
+    }
+
+    fn tls(&mut self, all: &[Tls], hosts: &[HostPattern]) -> Vec<DraftTls> {
+        let mut drafts = Vec::new();
+        for (index, tls) in all.iter().enumerate() {
+            let field = format!("spec.tls[{index}]");
+            let hosts = self.hosts(&tls.hosts, &format!("{field}.hosts"), hosts);
+            let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
+            drafts.push(DraftTls { hosts, secret, field });
+        }
+        drafts
+    }
+
+    fn invalid(&mut self, field: String, reason: &str, message: String, remedy: &str) {
+        self.ledger.invalid(remark(self.object, field, reason, message, remedy));
+    }
+}
+
+fn backends(rule: &Rule, field: &str) -> Vec<DraftBackend> {
+    let each = rule.backends.iter().enumerate();
+    each.map(|(index, backend)| DraftBackend {
+        service: backend.service.clone(),
+        port: match &backend.port {
+            IntOrString::Int(number) => PortRef::Number(*number),
+            IntOrString::String(name) => PortRef::Name(name.clone()),
+        },
+        // Negative weights are refused by the schema; taken as none they harm nobody.
+        weight: backend.weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0)),
+        field: format!("{field}.backends[{index}]"),
+    })
+    .collect()
+}

@@ -1,0 +1,70 @@
+//! Golden pairs: what the objects of `cases/*/in.yaml` translate to, as `cases/*/out.yaml`. `UPDATE_GOLDEN=1`
+//! writes the second from the first; read what it wrote before you keep it.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use translate::{Outcome, translate};
+
+use crate::manifests::Case;
+
+fn cases() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    cases
+}
+
+/// What is compared: everything, less what nobody could read.
+fn view(outcome: &Outcome) -> Value {
+    let mut sections = outcome.snapshot.view()["sections"].take();
+    for section in sections.as_object_mut().unwrap().values_mut() {
+        for route in section.pointer_mut("/Host/routes").and_then(Value::as_array_mut).into_iter().flatten() {
+            if route["timeouts"] == serde_json::to_value(snapshot::Timeouts::default()).unwrap() {
+                route["timeouts"] = json!("default");
+            }
+        }
+        for der in
+            section.pointer_mut("/Certificate/Pair/chain").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            *der = json!(format!("{} bytes", der.as_array().unwrap().len()));
+        }
+    }
+    let reports = outcome.reports.iter();
+    let reports: serde_json::Map<_, _> =
+        reports.map(|(object, report)| (object.to_string(), serde_json::to_value(report).unwrap())).collect();
+    let diagnostics = outcome.diagnostics.iter();
+    let diagnostics: Vec<_> = diagnostics
+        .map(|one| {
+            format!(
+                "{:?} {} | {} | {} | {} | {}",
+                one.severity, one.reason, one.object, one.field, one.message, one.remedy
+            )
+        })
+        .collect();
+    json!({"diagnostics": diagnostics, "reports": reports, "sections": sections})
+}
+
+#[test]
+fn each_case_translates_to_what_is_written() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let (cases, mut wrong) = (cases(), String::new());
+    assert!(cases.len() >= 25, "{} cases", cases.len());
+    for folder in cases {
+        let case = Case::read(&folder.join("in.yaml"));
+        let found = view(&translate(&case.store(), &case.settings));
+        let path = folder.join("out.yaml");
+        if update {
+            fs::write(&path, serde_yaml::to_string(&found).unwrap()).unwrap();
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let wanted: Value = serde_yaml::from_str(&text).unwrap();
+        if wanted != found {
+            writeln!(wrong, "{}:\n{}", path.display(), serde_yaml::to_string(&found).unwrap()).unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "these differ (UPDATE_GOLDEN=1 writes them anew):\n{wrong}");
+}

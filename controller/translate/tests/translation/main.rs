@@ -1,0 +1,8 @@
+//! Translation from outside: golden cases and properties.
+
+// Everything here is a test, helpers too.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+mod golden;
+mod manifests;
+mod properties;

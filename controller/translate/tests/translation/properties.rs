@@ -1,0 +1,366 @@
+//! Properties of the store and of translation.
+
+use std::collections::BTreeMap;
+
+use crds::diagnostic::ObjectRef;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use translate::{Change, Kind, Object, Settings, Store, translate};
+
+use crate::manifests::object;
+
+/// A word from a short list, so that objects meet one another, or now and then anything at all.
+fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> {
+    prop_oneof![9 => proptest::sample::select(words).prop_map(str::to_owned), 1 => "\\PC{0,12}"]
+}
+
+fn maybe(inner: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
+    proptest::option::of(inner).prop_map(Option::unwrap_or_default)
+}
+
+fn list(inner: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
+    proptest::collection::vec(inner, 0..3).prop_map(Value::Array)
+}
+
+fn name() -> impl Strategy<Value = String> {
+    word(&["a", "b", "c"])
+}
+
+fn host() -> impl Strategy<Value = Value> {
+    word(&["a.example.com", "*.example.com", "B.example.com", "x:80", "", "*"]).prop_map(Value::from)
+}
+
+fn path() -> impl Strategy<Value = Value> {
+    word(&["/", "/ws", "/ws/", "/a/b", "a", "", "/../x", "/(.*)"]).prop_map(Value::from)
+}
+
+fn annotations() -> impl Strategy<Value = Value> {
+    let key = word(&[
+        "longhaul.dev/idle-timeout",
+        "longhaul.dev/allow-cidrs",
+        "longhaul.dev/addresses",
+        "longhaul.dev/idl-timeout",
+        "nginx.ingress.kubernetes.io/proxy-read-timeout",
+        "nginx.ingress.kubernetes.io/canary",
+        "kubernetes.io/ingress.class",
+    ]);
+    let value = word(&["1h", "60", "0", "true", "ours", "", "10.0.0.1:80,[::1]:81,x"]);
+    proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
+}
+
+fn metadata() -> impl Strategy<Value = Value> {
+    let created =
+        proptest::option::of(proptest::sample::select(&["2024-01-01T00:00:00Z", "2025-01-01T00:00:00Z"]));
+    (name(), name(), created, annotations(), name()).prop_map(|(name, namespace, created, annotations, service)| {
+        json!({
+            "name": name, "namespace": namespace, "creationTimestamp": created, "annotations": annotations,
+            "labels": {"kubernetes.io/service-name": service},
+        })
+    })
+}
+
+fn port() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(json!(80)), Just(json!("ws")), Just(json!("80")), any::<i32>().prop_map(Value::from)]
+}
+
+fn ingress_backend() -> impl Strategy<Value = Value> {
+    let port = prop_oneof![
+        Just(json!({"number": 80})),
+        Just(json!({"name": "ws"})),
+        Just(json!({})),
+        any::<i32>().prop_map(|number| json!({"number": number})),
+    ];
+    prop_oneof![
+        4 => (name(), port).prop_map(|(name, port)| json!({"service": {"name": name, "port": port}})),
+        1 => Just(json!({"resource": {"kind": "Bucket", "name": "x"}})),
+        1 => Just(json!({})),
+    ]
+}
+
+fn ingress() -> impl Strategy<Value = Value> {
+    let kind = word(&["Exact", "Prefix", "ImplementationSpecific"]);
+    let one_path = (maybe(path()), kind, ingress_backend())
+        .prop_map(|(path, kind, backend)| json!({"path": path, "pathType": kind, "backend": backend}));
+    let http = maybe(list(one_path).prop_map(|paths| json!({"paths": paths})));
+    let rule = (maybe(host()), http).prop_map(|(host, http)| json!({"host": host, "http": http}));
+    let tls = (list(host()), maybe(name().prop_map(Value::from)))
+        .prop_map(|(hosts, secret)| json!({"hosts": hosts, "secretName": secret}));
+    (metadata(), class(), list(rule), list(tls), maybe(ingress_backend())).prop_map(
+        |(metadata, class, rules, tls, backend)| {
+            let spec =
+                json!({"ingressClassName": class, "rules": rules, "tls": tls, "defaultBackend": backend});
+            json!({"kind": "Ingress", "metadata": metadata, "spec": spec})
+        },
+    )
+}
+
+fn class() -> impl Strategy<Value = Value> {
+    maybe(word(&["ours", "ours", "theirs", "nowhere"]).prop_map(Value::from))
+}
+
+fn ws_route() -> impl Strategy<Value = Value> {
+    let condition = (word(&["Exact"]), path()).prop_map(|(kind, value)| {
+        let kind = if kind == "Exact" { "Exact" } else { "Prefix" };
+        json!({"path": {"type": kind, "value": value}})
+    });
+    let backend = (name(), port(), maybe((-1..3).prop_map(Value::from)))
+        .prop_map(|(service, port, weight)| json!({"service": service, "port": port, "weight": weight}));
+    let duration = word(&["5s", "0s", "bad"]).prop_map(Value::from);
+    let policy = maybe(maybe(duration).prop_map(|idle| json!({"timeouts": {"idle": idle}})));
+    let rule = (name(), list(condition), any::<bool>(), list(backend), policy).prop_map(
+        |(name, matches, http, backends, policy)| {
+            json!({"name": name, "matches": matches, "http": http, "backends": backends, "policy": policy})
+        },
+    );
+    let tls = (list(host()), maybe(name().prop_map(Value::from)))
+        .prop_map(|(hosts, secret)| json!({"hosts": hosts, "secretName": secret}));
+    (metadata(), class(), list(host()), list(tls), list(rule)).prop_map(|(metadata, class, hosts, tls, rules)| {
+        let spec = json!({"ingressClassName": class, "hosts": hosts, "tls": tls, "rules": rules});
+        json!({"apiVersion": "longhaul.dev/v1alpha1", "kind": "WsRoute", "metadata": metadata, "spec": spec})
+    })
+}
+
+fn service() -> impl Strategy<Value = Value> {
+    let protocol = maybe(word(&["TCP", "UDP"]).prop_map(Value::from));
+    let port =
+        (maybe(word(&["ws", ""]).prop_map(Value::from)), prop_oneof![Just(80), any::<i32>()], protocol)
+            .prop_map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol}));
+    let kind = maybe(word(&["ClusterIP", "ExternalName"]).prop_map(Value::from));
+    (metadata(), kind, list(port)).prop_map(
+        |(metadata, kind, ports)| json!({"kind": "Service", "metadata": metadata, "spec": {"type": kind, "ports": ports}}),
+    )
+}
+
+fn endpoint_slice() -> impl Strategy<Value = Value> {
+    let flag = || maybe(any::<bool>().prop_map(Value::from));
+    let address = word(&["10.0.0.1", "10.0.0.2", "127.0.0.1", "fe80::1", "::ffff:127.0.0.1", "nonsense"]);
+    let endpoint = (list(address.prop_map(Value::from)), flag(), flag(), flag()).prop_map(
+        |(addresses, ready, serving, terminating)| {
+            let conditions = json!({"ready": ready, "serving": serving, "terminating": terminating});
+            json!({"addresses": addresses, "conditions": conditions})
+        },
+    );
+    let number = maybe(prop_oneof![Just(8080), any::<i32>()].prop_map(Value::from));
+    let port = (maybe(word(&["ws", ""]).prop_map(Value::from)), number)
+        .prop_map(|(name, port)| json!({"name": name, "port": port}));
+    (metadata(), word(&["IPv4", "IPv6", "FQDN"]), list(endpoint), list(port)).prop_map(
+        |(metadata, kind, endpoints, ports)| {
+            json!({
+                "kind": "EndpointSlice", "metadata": metadata, "addressType": kind, "endpoints": endpoints,
+                "ports": ports,
+            })
+        },
+    )
+}
+
+fn secret() -> impl Strategy<Value = Value> {
+    let text = word(&["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "-----BEGIN"]);
+    let key = word(&["", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"]);
+    let kind = maybe(word(&["kubernetes.io/tls", "Opaque"]).prop_map(Value::from));
+    (metadata(), kind, text, key).prop_map(|(metadata, kind, text, key)| {
+        json!({"kind": "Secret", "metadata": metadata, "type": kind, "stringData": {"tls.crt": text, "tls.key": key}})
+    })
+}
+
+fn ingress_class() -> impl Strategy<Value = Value> {
+    let default = proptest::bool::ANY.prop_map(|default| default.to_string());
+    let controller = word(&["longhaul.dev/ingress-controller", "example.com/other"]);
+    (word(&["ours", "theirs"]), default, controller).prop_map(|(name, default, controller)| {
+        let annotations = json!({"ingressclass.kubernetes.io/is-default-class": default});
+        let metadata = json!({"name": name, "annotations": annotations});
+        json!({"kind": "IngressClass", "metadata": metadata, "spec": {"controller": controller}})
+    })
+}
+
+fn any_object() -> impl Strategy<Value = Object> {
+    prop_oneof![
+        4 => ingress(),
+        3 => ws_route(),
+        3 => service(),
+        3 => endpoint_slice(),
+        1 => secret(),
+        1 => ingress_class(),
+    ]
+    .prop_map(object)
+}
+
+fn objects() -> impl Strategy<Value = Vec<Object>> {
+    let ours = json!({
+        "kind": "IngressClass", "metadata": {"name": "ours"},
+        "spec": {"controller": "longhaul.dev/ingress-controller"},
+    });
+    proptest::collection::vec(any_object(), 0..24).prop_map(move |mut objects| {
+        objects.insert(0, object(ours.clone()));
+        objects
+    })
+}
+
+/// Of several versions of an object the last one.
+fn last_versions(objects: Vec<Object>) -> Vec<Object> {
+    let by_name: BTreeMap<_, _> = objects.into_iter().map(|object| (object.reference(), object)).collect();
+    by_name.into_values().collect()
+}
+
+fn store(objects: &[Object]) -> Store {
+    let mut store = Store::default();
+    for object in objects {
+        store.apply(Change::Upsert(object.clone()));
+    }
+    store
+}
+
+fn settings() -> impl Strategy<Value = Settings> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(local, built_in, default)| Settings {
+        loopback_endpoints: local,
+        built_in_class: built_in.then(|| "longhaul".into()),
+        default_tls_secret: default
+            .then(|| snapshot::CertificateKey { namespace: "a".into(), secret: "b".into() }),
+        ..Settings::default()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_order_of_changes_does_not_matter(
+        (straight, shuffled) in objects().prop_map(last_versions)
+            .prop_flat_map(|objects| (Just(objects.clone()), Just(objects).prop_shuffle())),
+        settings in settings(),
+    ) {
+        let (a, b) = (translate(&store(&straight), &settings), translate(&store(&shuffled), &settings));
+        prop_assert_eq!(a.snapshot.digest(), b.snapshot.digest());
+        prop_assert_eq!(a, b);
+    }
+
+    #[test]
+    fn a_replaced_kind_equals_its_upserts(objects in objects(), before in objects(), settings in settings()) {
+        let mut replaced = store(&before);
+        for kind in Kind::ALL {
+            let of_kind = objects.iter().filter(|object| object.kind() == kind).cloned().collect();
+            replaced.apply(Change::Replace(kind, of_kind));
+        }
+        let upserted = store(&objects);
+        prop_assert!(replaced.objects().eq(upserted.objects()));
+        prop_assert_eq!(translate(&replaced, &settings), translate(&upserted, &settings));
+    }
+
+    #[test]
+    fn what_is_deleted_leaves_no_trace(objects in objects(), more in objects(), settings in settings()) {
+        let mut walked = store(&objects);
+        let kept: Vec<ObjectRef> = walked.objects().collect();
+        let gone: Vec<_> = more.into_iter().filter(|object| !kept.contains(&object.reference())).collect();
+        for object in &gone {
+            walked.apply(Change::Upsert(object.clone()));
+        }
+        for object in &gone {
+            walked.apply(Change::Delete(object.reference()));
+        }
+        prop_assert_eq!(translate(&walked, &settings), translate(&store(&objects), &settings));
+    }
+
+    /// One object's backends and certificates may be as bad as they like: what others have stays as it is.
+    #[test]
+    fn every_route_is_reachable_and_every_upstream_used(objects in objects(), settings in settings()) {
+        let outcome = translate(&store(&objects), &settings);
+        let (mut routes, mut used, mut upstreams) = (0, Vec::new(), Vec::new());
+        for (key, section) in outcome.snapshot.sections() {
+            match section.unwrap() {
+                snapshot::Section::Host(host) => {
+                    let paths: std::collections::BTreeSet<_> = host.routes.iter().map(|route| &route.path).collect();
+                    prop_assert_eq!(paths.len(), host.routes.len(), "{}", key);
+                    let rank = |path: &snapshot::PathMatch| match path {
+                        snapshot::PathMatch::Exact(_) => 0,
+                        snapshot::PathMatch::Prefix(path) => usize::MAX - path.len(),
+                    };
+                    prop_assert!(host.routes.is_sorted_by_key(|route| rank(&route.path)), "{}", key);
+                    routes += host.routes.len();
+                    for route in host.routes {
+                        if let snapshot::Action::Forward(forward) = route.action {
+                            prop_assert!(!forward.is_empty() && forward.iter().any(|one| one.weight > 0));
+                            used.extend(forward.into_iter().map(|one| one.upstream));
+                        }
+                    }
+                }
+                snapshot::Section::Upstream(_) => {
+                    let snapshot::Key::Upstream(upstream) = key else { unreachable!() };
+                    upstreams.push(upstream.clone());
+                }
+                _ => {}
+            }
+        }
+        prop_assert!(upstreams.iter().all(|upstream| used.contains(upstream)));
+        let reported: usize = outcome.reports.values().map(|report| report.routes).sum();
+        prop_assert_eq!(routes, reported);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever a young Ingress has in it, hosts that it does not name keep the routes of others as they were.
+    #[test]
+    fn one_object_costs_itself_only(objects in objects(), young in ingress(), settings in settings()) {
+        let mut young = young;
+        young["metadata"]["namespace"] = "young".into();
+        young["metadata"]["creationTimestamp"] = "2030-01-01T00:00:00Z".into();
+        young["spec"]["ingressClassName"] = "ours".into();
+        // These are meant for hosts that the object does not name.
+        young["spec"]["tls"] = Value::Null;
+        young["spec"]["defaultBackend"] = Value::Null;
+        let before = translate(&store(&objects), &settings);
+        let after = translate(&store(&[&objects[..], &[object(young)]].concat()), &settings);
+        let reports = after.reports.iter().filter(|(object, _)| object.namespace == "young");
+        let named: Vec<_> = reports.flat_map(|(_, report)| &report.hosts).cloned().collect();
+        let others = |snapshot: &snapshot::Snapshot, key: &snapshot::Key| match snapshot.section(key) {
+            Some(Ok(snapshot::Section::Host(mut host))) => {
+                host.routes.retain(|route| route.id.owner.namespace != "young" && route.id.rule != "defaultBackend");
+                Some(host)
+            }
+            _ => None,
+        };
+        for (key, _) in before.snapshot.iter() {
+            match key {
+                snapshot::Key::Host(host) if named.contains(&host.to_string()) => {}
+                snapshot::Key::Host(_) => {
+                    prop_assert_eq!(others(&before.snapshot, key), others(&after.snapshot, key), "{}", key);
+                }
+                snapshot::Key::Certificate(_) | snapshot::Key::Listener(_) => {
+                    prop_assert_eq!(before.snapshot.encoded(key), after.snapshot.encoded(key), "{}", key);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn equal_objects_change_nothing() {
+    let service = object(json!({"kind": "Service", "metadata": {"name": "a"}}));
+    let mut store = Store::default();
+    assert!(store.apply(Change::Upsert(service.clone())));
+    assert!(!store.apply(Change::Upsert(service.clone())));
+    assert!(!store.apply(Change::Replace(Kind::Service, vec![service.clone()])));
+    assert!(store.apply(Change::Delete(service.reference())));
+    assert!(!store.apply(Change::Delete(service.reference())));
+    assert!(!store.apply(Change::Delete(ObjectRef::new("Pod", "default", "a"))));
+}
+
+#[test]
+fn a_store_is_synced_when_every_kind_was_once() {
+    let mut store = Store::default();
+    for kind in Kind::ALL {
+        assert!(!store.synced());
+        assert!(store.apply(Change::Synced(kind)));
+        assert!(!store.apply(Change::Synced(kind)));
+    }
+    assert!(store.synced());
+}
+
+#[test]
+fn a_secret_shows_in_no_debug_form() {
+    let secret =
+        object(json!({"kind": "Secret", "metadata": {"name": "a"}, "stringData": {"tls.key": "hush"}}));
+    assert_eq!(format!("{:?}", Change::Upsert(secret.clone())), "Upsert(Secret default/a)");
+    assert!(!format!("{:?}", store(&[secret])).contains("104"));
+}

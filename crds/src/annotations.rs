@@ -1,0 +1,319 @@
+//! Annotations of Ingresses: one table from which the parser, the documentation and the tests come.
+//!
+//! Two families are known, our own (`longhaul.dev/`) and that of the retired ingress-nginx
+//! (`nginx.ingress.kubernetes.io/`). Nothing of either is passed over in silence: a key that is not served, or that
+//! nobody knows, is a [`Diagnostic`]; where it was to keep somebody out, the object's routes close. Other
+//! prefixes are other programs' business.
+
+mod parse;
+mod table;
+
+use std::collections::BTreeMap;
+
+pub use parse::Malformed;
+pub use table::TABLE;
+
+use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
+use crate::policy::PolicyPatch;
+
+/// The prefix of our own keys.
+pub const OWN: &str = "longhaul.dev/";
+
+/// The prefix of ingress-nginx's keys.
+pub const NGINX: &str = "nginx.ingress.kubernetes.io/";
+
+/// On a Service without EndpointSlices, in standalone mode: its addresses, `IP:PORT, …`.
+pub const ADDRESSES: &str = "longhaul.dev/addresses";
+
+/// One known key.
+#[derive(Clone, Copy, Debug)]
+pub struct Annotation {
+    /// With its prefix.
+    pub key: &'static str,
+    /// What it says, or what its value looks like.
+    pub doc: &'static str,
+    /// It is meant to keep somebody out: where it cannot be kept, the routes answer 503.
+    pub security: bool,
+    /// What becomes of it.
+    pub support: Support,
+    /// Values with which it asks for nothing, so that nothing is missing where it is not served.
+    pub inert: Inert,
+    protects: fn(&str) -> bool,
+}
+
+/// What becomes of a known key.
+#[derive(Clone, Copy, Debug)]
+pub enum Support {
+    /// It is read into the policy.
+    Served(fn(&str) -> Result<PolicyPatch, Malformed>),
+    /// Nothing is missing without it: why.
+    NotApplicable(&'static str),
+    /// It will never be served: what to do instead.
+    Refused(&'static str),
+    /// It is not served by this version.
+    NotYet,
+}
+
+/// Values with which a key asks for nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Inert {
+    /// No value.
+    Never,
+    /// Any value.
+    Always,
+    /// What reads as false.
+    False,
+    /// What reads as true.
+    True,
+    /// One of these.
+    Values(&'static [&'static str]),
+}
+
+impl Inert {
+    fn holds(self, value: &str) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::False => parse::go_bool(value) == Some(false),
+            Self::True => parse::go_bool(value) == Some(true),
+            Self::Values(values) => values.contains(&value),
+        }
+    }
+}
+
+/// What an object's annotations say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The settings.
+    pub patch: PolicyPatch,
+    /// What is wrong with them, in the order of keys.
+    pub diagnostics: Vec<Diagnostic>,
+    /// A security setting is malformed or not served: why the object's routes must answer 503.
+    pub closed: Option<String>,
+    /// The object means something else than its routes say, and that is not served: why it must be left out.
+    pub left_out: Option<String>,
+}
+
+/// Reads the annotations of an Ingress. `nginx`: those of ingress-nginx too. Our own win where both are set.
+pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: bool) -> Reading {
+    let mut reader = Reader { object, reading: Reading::default() };
+    let mut own = PolicyPatch::default();
+    for (key, value) in annotations {
+        if key.starts_with(OWN) {
+            own = own.merge(reader.read(key, value));
+        } else if nginx && key.starts_with(NGINX) {
+            let patch = reader.read(key, value);
+            reader.reading.patch = std::mem::take(&mut reader.reading.patch).merge(patch);
+        }
+    }
+    let mut reading = reader.reading;
+    reading.patch = reading.patch.merge(own);
+    reading
+}
+
+/// Reports our own keys on an object whose annotations set no policy: a WsRoute, whose `spec.policy` does, or a
+/// Service. A security setting that was put on a WsRoute closes it, as it would an Ingress.
+pub fn read_misplaced(annotations: &BTreeMap<String, String>, object: &ObjectRef, remedy: &str) -> Reading {
+    let mut reader = Reader { object, reading: Reading::default() };
+    for (key, value) in annotations.iter().filter(|(key, _)| key.starts_with(OWN)) {
+        if key == ADDRESSES && object.kind == "Service" {
+            continue;
+        }
+        let closes = TABLE.iter().any(|annotation| annotation.key == key && annotation.security);
+        let (severity, effect) = if closes && object.kind != "Service" {
+            (Severity::Error, "the routes answer 503, since it was to protect them")
+        } else {
+            (Severity::Warning, "it has no effect")
+        };
+        let message = format!("{} is not read here; {effect}", quoted(value));
+        reader.report(key, severity, "MisplacedAnnotation", message, remedy);
+        if closes {
+            reader.close(key);
+        }
+    }
+    reader.reading
+}
+
+struct Reader<'a> {
+    object: &'a ObjectRef,
+    reading: Reading,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, key: &str, value: &str) -> PolicyPatch {
+        let Some(annotation) = TABLE.iter().find(|annotation| annotation.key == key) else {
+            self.unknown(key, value);
+            return PolicyPatch::default();
+        };
+        match annotation.support {
+            Support::Served(parse) => match parse(value) {
+                Ok(patch) => return patch,
+                Err(malformed) => self.malformed(annotation, value, &malformed),
+            },
+            Support::NotApplicable(why) => self.report(
+                key,
+                Severity::Info,
+                "NotApplicable",
+                format!("{} is accepted and changes nothing: {why}", quoted(value)),
+                "it may be removed",
+            ),
+            Support::Refused(_) | Support::NotYet if annotation.inert.holds(value) => self.report(
+                key,
+                Severity::Info,
+                "NotServed",
+                format!("{} asks for nothing that is missing", quoted(value)),
+                "it may be removed",
+            ),
+            Support::Refused(remedy) => self.unserved(annotation, value, "Refused", remedy),
+            Support::NotYet => {
+                self.unserved(
+                    annotation,
+                    value,
+                    "NotServed",
+                    "remove it, or wait for a version that serves it",
+                );
+            }
+        }
+        PolicyPatch::default()
+    }
+
+    fn malformed(&mut self, annotation: &Annotation, value: &str, malformed: &Malformed) {
+        let closes = annotation.security;
+        let (severity, effect) = effect(closes);
+        let message = format!("{} {}; {effect}", quoted(value), malformed.message);
+        self.report(annotation.key, severity, "UnsupportedValue", message, malformed.remedy);
+        if closes {
+            self.close(annotation.key);
+        }
+    }
+
+    fn unserved(&mut self, annotation: &Annotation, value: &str, reason: &str, remedy: &str) {
+        let closes = annotation.security && (annotation.protects)(value);
+        let leaves_out = annotation.key == CANARY;
+        let (severity, effect) = if leaves_out {
+            (Severity::Error, "this Ingress is left out, since it is no route of its own")
+        } else if closes {
+            (Severity::Error, "the routes answer 503, since it was to protect them")
+        } else {
+            (Severity::Warning, "the routes are served without it")
+        };
+        let message = format!("{} is not served; {effect}", quoted(value));
+        self.report(annotation.key, severity, reason, message, remedy);
+        if leaves_out {
+            self.reading.left_out = Some(format!("annotation {CANARY} is not served"));
+        }
+        if closes {
+            self.close(annotation.key);
+        }
+    }
+
+    /// A slip in a security setting's name would leave its routes open: they close.
+    fn unknown(&mut self, key: &str, value: &str) {
+        let family = if key.starts_with(OWN) { OWN } else { NGINX };
+        let known = TABLE.iter().filter(|annotation| annotation.key.starts_with(family));
+        let nearest = known.map(|annotation| (distance(key, annotation.key), annotation));
+        let Some((far, nearest)) = nearest.min_by_key(|(far, _)| *far) else { return };
+        let closes = nearest.security && far <= 2;
+        let (severity, effect) = if closes {
+            (Severity::Error, "the routes answer 503, since it looks like a security setting")
+        } else {
+            (Severity::Warning, "it has no effect")
+        };
+        let message = format!("the key of {} is unknown; {effect}", quoted(value));
+        let remedy = format!("the nearest known key is {}", nearest.key);
+        self.report(key, severity, "UnknownAnnotation", message, &remedy);
+        if closes {
+            self.close(key);
+        }
+    }
+
+    fn report(&mut self, key: &str, severity: Severity, reason: &str, message: String, remedy: &str) {
+        self.reading.diagnostics.push(Diagnostic {
+            object: self.object.clone(),
+            field: format!("metadata.annotations[{key}]"),
+            severity,
+            reason: reason.into(),
+            message,
+            remedy: remedy.into(),
+        });
+    }
+
+    /// The first key in order is the one that is named.
+    fn close(&mut self, key: &str) {
+        self.reading.closed.get_or_insert_with(|| format!("security annotation {key} cannot be kept"));
+    }
+}
+
+/// A canary Ingress repeats another's hosts and paths: taken as an ordinary one it would conflict with that.
+const CANARY: &str = "nginx.ingress.kubernetes.io/canary";
+
+fn effect(closes: bool) -> (Severity, &'static str) {
+    if closes {
+        (Severity::Error, "the routes answer 503")
+    } else {
+        (Severity::Warning, "the default is served")
+    }
+}
+
+const fn row(key: &'static str, doc: &'static str, support: Support) -> Annotation {
+    Annotation { key, doc, security: false, support, inert: Inert::Never, protects: always }
+}
+
+const fn served(
+    key: &'static str,
+    doc: &'static str,
+    parse: fn(&str) -> Result<PolicyPatch, Malformed>,
+) -> Annotation {
+    row(key, doc, Support::Served(parse))
+}
+
+const fn not_applicable(key: &'static str, doc: &'static str, why: &'static str) -> Annotation {
+    row(key, doc, Support::NotApplicable(why))
+}
+
+const fn refused(key: &'static str, doc: &'static str, remedy: &'static str) -> Annotation {
+    row(key, doc, Support::Refused(remedy))
+}
+
+const fn not_yet(key: &'static str, doc: &'static str) -> Annotation {
+    row(key, doc, Support::NotYet)
+}
+
+impl Annotation {
+    const fn security(mut self) -> Self {
+        self.security = true;
+        self
+    }
+
+    /// A security setting with these values only.
+    const fn only(mut self, protects: fn(&str) -> bool) -> Self {
+        self.protects = protects;
+        self
+    }
+
+    const fn inert(mut self, inert: Inert) -> Self {
+        self.inert = inert;
+        self
+    }
+}
+
+fn always(_: &str) -> bool {
+    true
+}
+
+/// Levenshtein's edit distance in bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.bytes().enumerate() {
+            let substituted = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

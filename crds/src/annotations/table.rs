@@ -1,0 +1,496 @@
+//! The rows: every key of both families, served or not.
+//!
+//! The second family's keys, values and quirks were read from ingress-nginx's sources at its last commit.
+
+use super::parse::{
+    nginx_connect, nginx_read, nginx_redirect, nginx_send, own_connect, own_handshake, own_idle,
+    own_redirect, own_request, own_send, snippet_protects,
+};
+use super::{Annotation, Inert, not_applicable, not_yet, refused, served};
+
+/// Every annotation that Longhaul knows.
+pub static TABLE: &[Annotation] = &[
+    // Our own.
+    served("longhaul.dev/connect-timeout", "One attempt to reach an endpoint. Default 5s.", own_connect),
+    served(
+        "longhaul.dev/handshake-timeout",
+        "From the handshake sent to the backend until its answer. Default 30s.",
+        own_handshake,
+    ),
+    served(
+        "longhaul.dev/idle-timeout",
+        "No bytes either way in an open tunnel; 0s: no limit. Default 1h.",
+        own_idle,
+    ),
+    served(
+        "longhaul.dev/send-timeout",
+        "A write towards either side that makes no progress. Default 60s.",
+        own_send,
+    ),
+    not_yet("longhaul.dev/max-lifetime", "The longest life of a tunnel."),
+    served(
+        "longhaul.dev/request-timeout",
+        "Plain HTTP: until the backend answers, then between two reads of its response. Default 60s.",
+        own_request,
+    ),
+    not_yet("longhaul.dev/keepalive-interval", "A Ping after so long without a byte.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/keepalive-timeout", "A tunnel without an answer to a Ping for so long is dead."),
+    not_yet("longhaul.dev/keepalive-side", "client, upstream or both."),
+    not_yet("longhaul.dev/load-balancing", "least-connections, round-robin or consistent-hash.")
+        .inert(Inert::Values(&["least-connections"])),
+    not_yet("longhaul.dev/hash-on", "client-address, header:NAME, cookie:NAME, query:NAME or path."),
+    not_yet("longhaul.dev/hash-ring", "address or pod-name."),
+    not_yet("longhaul.dev/on-owner-change", "keep or drain.").inert(Inert::Values(&["keep"])),
+    not_yet("longhaul.dev/hold", "How long a handshake waits for a ready endpoint.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/slow-start", "A new endpoint's share grows over this time.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/endpoint-connections", "Most open tunnels for each endpoint.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/engine-io", "Learn Engine.IO's sid for affinity.").inert(Inert::False),
+    not_yet("longhaul.dev/affinity-cookie", "Name of the affinity cookie."),
+    not_yet("longhaul.dev/affinity-cookie-max-age", "Its Max-Age."),
+    not_yet("longhaul.dev/affinity-cookie-path", "Its Path."),
+    not_yet("longhaul.dev/affinity-cookie-same-site", "Its SameSite."),
+    not_yet("longhaul.dev/affinity-cookie-secure", "Its Secure."),
+    not_yet("longhaul.dev/affinity-cookie-domain", "Its Domain."),
+    not_yet("longhaul.dev/max-connections", "Most open tunnels of the route.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/max-connections-per-client", "Most open tunnels of one client address.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/max-message-size", "The longest message, as a quantity.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/message-rate", "Messages a second in a tunnel.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/message-rate-action", "delay or close."),
+    not_yet("longhaul.dev/handshake-rate", "Handshakes a second.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/handshake-burst", "Handshakes above the rate at once."),
+    not_yet("longhaul.dev/handshake-max-wait", "How long a handshake waits for its turn."),
+    not_yet("longhaul.dev/max-body-size", "The longest request body, as a quantity.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/allow-cidrs", "Client networks that are let in.").security(),
+    not_yet("longhaul.dev/deny-cidrs", "Client networks that are kept out.").security(),
+    not_yet("longhaul.dev/allow-origins", "Origins that are let in.").security(),
+    not_yet("longhaul.dev/auth-service", "NAME:PORT/PATH of the authentication service.").security(),
+    not_yet("longhaul.dev/auth-url", "URL of the authentication service.").security(),
+    not_yet("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets.").security(),
+    not_yet("longhaul.dev/auth-timeout", "How long it may take.").security(),
+    not_yet("longhaul.dev/auth-basic-secret", "Secret with the users of basic authentication.").security(),
+    not_yet("longhaul.dev/auth-basic-realm", "Realm of basic authentication.").security(),
+    not_yet("longhaul.dev/jwt-issuer", "Issuer of accepted tokens.").security(),
+    not_yet("longhaul.dev/jwt-audiences", "Audiences of accepted tokens.").security(),
+    not_yet("longhaul.dev/jwt-key-set-secret", "Secret with the key set.").security(),
+    not_yet("longhaul.dev/jwt-from", "Where the token is found.").security(),
+    not_yet("longhaul.dev/jwt-claim-headers", "Claims that the backend gets as fields.").security(),
+    not_yet("longhaul.dev/jwt-close-on-expiry", "Close a tunnel when its token expires.")
+        .security()
+        .inert(Inert::False),
+    not_yet("longhaul.dev/rewrite-prefix", "What replaces the matched prefix."),
+    not_yet("longhaul.dev/rewrite-path", "What replaces the whole path."),
+    not_yet("longhaul.dev/upstream-host", "The Host that the backend gets."),
+    not_yet("longhaul.dev/set-request-headers", "Name: value lines, set on requests."),
+    not_yet("longhaul.dev/add-response-headers", "Name: value lines, added to responses."),
+    not_yet("longhaul.dev/cors-allow-origins", "Origins that browsers may ask from."),
+    not_yet("longhaul.dev/cors-allow-methods", "Methods that they may use."),
+    not_yet("longhaul.dev/cors-allow-headers", "Fields that they may send."),
+    not_yet("longhaul.dev/cors-expose-headers", "Fields that they may see."),
+    not_yet("longhaul.dev/cors-allow-credentials", "Whether they may send credentials.").inert(Inert::False),
+    not_yet("longhaul.dev/cors-max-age", "How long they may keep the answer."),
+    not_yet("longhaul.dev/upstream-protocol", "http or https.").security().inert(Inert::Values(&["http"])),
+    not_yet("longhaul.dev/upstream-ca-secret", "Secret with the CA of the backend's certificate.").security(),
+    not_yet("longhaul.dev/upstream-server-name", "Name in the backend's certificate.").security(),
+    not_yet("longhaul.dev/upstream-client-secret", "Secret with the client certificate for the backend.")
+        .security(),
+    not_yet("longhaul.dev/proxy-protocol", "Version of the PROXY protocol spoken to the backend."),
+    not_yet("longhaul.dev/tls-min-version", "1.2 or 1.3.").security().inert(Inert::Values(&["1.2"])),
+    not_yet("longhaul.dev/tls-cipher-suites", "Names of cipher suites.").security(),
+    not_yet("longhaul.dev/client-ca-secret", "Secret with the CA of client certificates.").security(),
+    not_yet("longhaul.dev/client-certificate", "required or optional.").security(),
+    served(
+        "longhaul.dev/ssl-redirect",
+        "Redirect plain requests to https (308) where the host has a certificate.",
+        own_redirect,
+    ),
+    not_yet("longhaul.dev/hsts", "Strict-Transport-Security on responses."),
+    not_yet("longhaul.dev/drain-on-terminating", "Close tunnels of a terminating endpoint over this period."),
+    not_yet("longhaul.dev/on-route-removed", "keep or drain.").inert(Inert::Values(&["keep"])),
+    not_yet("longhaul.dev/drain-close-code", "The close code of drained tunnels.")
+        .inert(Inert::Values(&["1012"])),
+    not_yet("longhaul.dev/rebalance-max-skew", "Most that an endpoint holds over the mean."),
+    not_yet("longhaul.dev/rebalance-rate", "Tunnels closed a second to rebalance."),
+    not_yet("longhaul.dev/subprotocols", "Subprotocols that the route is for."),
+    not_yet("longhaul.dev/access-log", "Whether tunnels and requests are recorded.").inert(Inert::True),
+    not_yet("longhaul.dev/websocket-only", "Refuse plain requests.").inert(Inert::False),
+    refused(
+        "longhaul.dev/addresses",
+        "IP:PORT, … of a Service without EndpointSlices, in standalone mode.",
+        "set it on the Service",
+    ),
+    // Those of ingress-nginx.
+    not_yet("nginx.ingress.kubernetes.io/server-alias", "comma list, regex allowed (~^...)"),
+    not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok").security(),
+    not_yet("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of allowlist-source-range.")
+        .security(),
+    not_yet(
+        "nginx.ingress.kubernetes.io/backend-protocol",
+        "AUTO_HTTP,HTTP,HTTPS,GRPC,GRPCS,FCGI (case-insensitive)",
+    )
+    .security()
+    .inert(Inert::Values(&["HTTP", "AUTO_HTTP", "http", "auto_http", "Http"])),
+    not_yet("nginx.ingress.kubernetes.io/auth-realm", "chars with space").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-secret", "[ns/]name").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-secret-type", "auth-file|auth-map (unanchored)").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-type", "basic|digest (unanchored regex)").security(),
+    not_yet("nginx.ingress.kubernetes.io/canary", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-cookie", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header-pattern", "PCRE"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header-value", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-weight", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/canary-weight-total", "int"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-tls-error-page",
+        "URL or @named",
+        "no browser shows an error page for a WebSocket handshake",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-match-cn", "CN=<regex>").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream", "bool")
+        .security()
+        .inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-secret", "ns/name (slash required)").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-client", "on|off|optional|optional_no_ca")
+        .security()
+        .inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-depth", "int").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/client-body-buffer-size",
+        "SizeRegex",
+        "bodies are streamed, never buffered",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/configuration-snippet",
+        "raw nginx config",
+        "say what it does with typed settings: headers, timeouts, redirects and limits have their own keys",
+    )
+    .security()
+    .only(snippet_protects),
+    refused(
+        "nginx.ingress.kubernetes.io/connection-proxy-header",
+        "close|keep-alive",
+        "remove it: it overrides `Connection: upgrade` and so breaks every WebSocket",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-credentials", "bool"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-headers", "comma list"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-methods", "comma list"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-origin", "comma list scheme://[*.]host[:port], null, *"),
+    not_yet("nginx.ingress.kubernetes.io/cors-expose-headers", "comma list or *"),
+    not_yet("nginx.ingress.kubernetes.io/cors-max-age", "int seconds"),
+    not_yet("nginx.ingress.kubernetes.io/enable-cors", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
+    not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
+    not_yet("nginx.ingress.kubernetes.io/default-backend", "DNS-1035 service name, same namespace"),
+    not_yet("nginx.ingress.kubernetes.io/denylist-source-range", "comma CIDRs/IPs").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/disable-proxy-intercept-errors",
+        "bool",
+        "errors of backends are never replaced",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/enable-global-auth", "bool").security().inert(Inert::Always),
+    not_yet("nginx.ingress.kubernetes.io/auth-always-set-cookie", "bool").security().inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 401 5m lists").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-cache-key", "nginx vars").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-keepalive", "int").security().inert(Inert::Values(&["0"])),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive-requests",
+        "int",
+        "connections are kept as long as both sides keep them",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive-share-vars",
+        "bool",
+        "there are no variables to share",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/auth-keepalive-timeout", "int seconds").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-method", "HTTP method").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "[ns/]configmap").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-request-redirect", "URL").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-response-headers", "comma list of names").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-signin", "URL").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-signin-redirect-param", "string").security(),
+    refused(
+        "nginx.ingress.kubernetes.io/auth-snippet",
+        "raw nginx config",
+        "remove it; the call to the authentication service is configured by typed settings",
+    )
+    .security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-url", "URL, nginx vars allowed").security(),
+    not_applicable("nginx.ingress.kubernetes.io/fastcgi-index", "string", "FastCGI is not spoken"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/fastcgi-params-configmap",
+        "[ns/]configmap",
+        "FastCGI is not spoken",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/http2-push-preload",
+        "bool",
+        "no browser takes HTTP/2 pushes any more",
+    ),
+    not_yet(
+        "nginx.ingress.kubernetes.io/load-balance",
+        "round_robin,chash,chashsubset,sticky_balanced,sticky_persistent,ewma (case-sensitive)",
+    )
+    .inert(Inert::Values(&["round_robin"])),
+    not_yet("nginx.ingress.kubernetes.io/enable-access-log", "bool").inert(Inert::True),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/enable-rewrite-log",
+        "bool",
+        "there is no rewrite engine whose log it could be",
+    ),
+    not_applicable("nginx.ingress.kubernetes.io/mirror-host", "host", "nothing is mirrored"),
+    not_applicable("nginx.ingress.kubernetes.io/mirror-request-body", "on|off", "nothing is mirrored"),
+    refused(
+        "nginx.ingress.kubernetes.io/mirror-target",
+        "URL",
+        "remove it: what mirroring a tunnel would mean is undefined; mirror in the application",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-modsecurity",
+        "bool",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security()
+    .inert(Inert::False),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-owasp-core-rules",
+        "bool",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security()
+    .inert(Inert::False),
+    refused(
+        "nginx.ingress.kubernetes.io/modsecurity-snippet",
+        "raw config",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/modsecurity-transaction-id",
+        "nginx vars",
+        "requests carry X-Request-Id",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/enable-opentelemetry", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/opentelemetry-operation-name", "string"),
+    not_yet("nginx.ingress.kubernetes.io/opentelemetry-trust-incoming-span", "bool"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-body-size", "SizeRegex \\d+[bkmg]?, 0=off")
+        .inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/proxy-buffer-size", "SizeRegex"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-buffering",
+        "on|off",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-buffers-number",
+        "int",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-busy-buffers-size",
+        "SizeRegex",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    served(
+        "nginx.ingress.kubernetes.io/proxy-connect-timeout",
+        "Seconds for one attempt to reach an endpoint, or a duration with unit.",
+        nginx_connect,
+    ),
+    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-domain", "off|<from> <to>"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-path", "URL chars"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-http-version", "1.0|1.1").inert(Inert::Values(&["1.1"])),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-max-temp-file-size",
+        "SizeRegex",
+        "nothing is written to temporary files",
+    ),
+    not_yet(
+        "nginx.ingress.kubernetes.io/proxy-next-upstream",
+        "space list of error,timeout,invalid_header,http_500/502/503/504/403/404/429,non_idempotent,off",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-timeout", "int seconds, 0=off"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-tries", "int, 0=unlimited"),
+    served(
+        "nginx.ingress.kubernetes.io/proxy-read-timeout",
+        "Seconds without a byte either way in a tunnel, until the handshake is answered, and between two reads of a plain response; or a duration with unit.",
+        nginx_read,
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-redirect-from",
+        "URL chars",
+        "Location fields of backends are passed on as they are",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-redirect-to",
+        "URL chars",
+        "Location fields of backends are passed on as they are",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-request-buffering",
+        "on|off",
+        "requests are streamed, never buffered",
+    ),
+    served(
+        "nginx.ingress.kubernetes.io/proxy-send-timeout",
+        "Seconds for a blocked write, or a duration with unit.",
+        nginx_send,
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-ssl-ciphers",
+        "OpenSSL string",
+        "the TLS library's cipher suites are all safe to use",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-name", "server-name chars"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-protocols", "space list of TLSv1.2 TLSv1.3"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-secret", "ns/name (slash required)").security(),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-server-name", "on|off").inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on|off")
+        .security()
+        .inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify-depth", "int"),
+    not_yet("nginx.ingress.kubernetes.io/limit-allowlist", "comma CIDRs"),
+    not_yet("nginx.ingress.kubernetes.io/limit-whitelist", "The old name of limit-allowlist."),
+    not_yet("nginx.ingress.kubernetes.io/limit-burst-multiplier", "int"),
+    not_yet("nginx.ingress.kubernetes.io/limit-connections", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rate", "int KiB/s").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rate-after", "int KiB").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rpm", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rps", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/from-to-www-redirect", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/permanent-redirect", "http(s) URL"),
+    not_yet("nginx.ingress.kubernetes.io/permanent-redirect-code", "300-308"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/relative-redirects",
+        "bool",
+        "redirects name the host that the client asked for",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/temporal-redirect", "http(s) URL"),
+    not_yet("nginx.ingress.kubernetes.io/temporal-redirect-code", "300-307"),
+    not_yet("nginx.ingress.kubernetes.io/app-root", "path"),
+    not_yet("nginx.ingress.kubernetes.io/force-ssl-redirect", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/rewrite-target", "path chars + $n"),
+    served(
+        "nginx.ingress.kubernetes.io/ssl-redirect",
+        "Redirect plain requests to https where the host has a certificate.",
+        nginx_redirect,
+    ),
+    not_yet("nginx.ingress.kubernetes.io/use-regex", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/ssl-prefer-server-ciphers",
+        "bool",
+        "the server's order always decides",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/ssl-passthrough", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/satisfy", "any|all").security().inert(Inert::Values(&["all"])),
+    refused(
+        "nginx.ingress.kubernetes.io/server-snippet",
+        "raw nginx config",
+        "say what it does with typed settings: headers, timeouts, redirects and limits have their own keys",
+    )
+    .security()
+    .only(snippet_protects),
+    not_yet("nginx.ingress.kubernetes.io/service-upstream", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/affinity", "cookie"),
+    not_yet("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky|legacy"),
+    not_yet("nginx.ingress.kubernetes.io/affinity-mode", "balanced|persistent"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-change-on-failure", "bool").inert(Inert::False),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/session-cookie-conditional-samesite-none",
+        "bool",
+        "the browsers that needed it are gone",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-domain", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-expires", "int seconds as string"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-max-age", "int seconds as string"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-name", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-path", "URL chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-samesite", "None|Lax|Strict (case-insensitive)"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-secure", "bool"),
+    refused(
+        "nginx.ingress.kubernetes.io/stream-snippet",
+        "raw nginx config",
+        "TCP and UDP listeners are not an Ingress's business; run a TCP proxy for them",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by", "POSIX [A-Za-z0-9\\-_${}]*"),
+    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset-size", "int"),
+    not_yet("nginx.ingress.kubernetes.io/upstream-vhost", "server-name chars (regex allowed!)"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/use-port-in-redirects",
+        "bool",
+        "the operator's --public-https-port decides",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/x-forwarded-prefix", "path chars + $n"),
+    // What ingress-nginx had once, and what its users believe it has.
+    refused(
+        "nginx.ingress.kubernetes.io/secure-backends",
+        "No setting of ingress-nginx at its end.",
+        "use backend-protocol: HTTPS",
+    )
+    .security()
+    .inert(Inert::False),
+    refused(
+        "nginx.ingress.kubernetes.io/grpc-backend",
+        "No setting of ingress-nginx at its end.",
+        "gRPC backends are not served",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/add-base-url",
+        "No setting of ingress-nginx at its end.",
+        "remove it; it rewrote HTML and is long gone",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/base-url-scheme",
+        "No setting of ingress-nginx at its end.",
+        "remove it; it rewrote HTML and is long gone",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/session-cookie-hash",
+        "No setting of ingress-nginx at its end.",
+        "remove it; the cookie reveals nothing of the endpoint",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/mirror-uri",
+        "No setting of ingress-nginx at its end.",
+        "remove it: what mirroring a tunnel would mean is undefined",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-websocket",
+        "No setting of ingress-nginx at its end.",
+        "remove it; WebSockets are always served",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-websockets",
+        "No setting of ingress-nginx at its end.",
+        "remove it; WebSockets are always served",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/websocket-services",
+        "No setting of ingress-nginx at its end.",
+        "remove it; WebSockets are always served",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/use-forwarded-headers",
+        "No setting of ingress-nginx at its end.",
+        "name the peers whose fields are believed with the controller's --trusted-proxies",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/proxy-stream-timeout",
+        "No setting of ingress-nginx at its end.",
+        "set longhaul.dev/idle-timeout; the stream timeout is of another protocol",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/worker-shutdown-timeout",
+        "No setting of ingress-nginx at its end.",
+        "set the proxy's --drain-period",
+    ),
+];

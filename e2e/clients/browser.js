@@ -1,0 +1,61 @@
+// Headless Chromium on the demo's chat page, in two windows that hear each other.
+//
+// usage: browser.js URL RESOLVE   RESOLVE maps names: "MAP app.example.com 127.0.0.1"; prints "ok …", or fails
+'use strict';
+
+const { chromium } = require('playwright-core');
+
+const [url, resolve] = process.argv.slice(2);
+
+async function openPage(context) {
+  const page = await context.newPage();
+  await page.goto(url);
+  const status = page.locator('#status[data-state=open]');
+  await status.waitFor();
+  return { page, status: await status.textContent() };
+}
+
+async function say(from, to, text) {
+  await from.page.getByLabel('Message').fill(text);
+  await from.page.getByRole('button', { name: 'Send' }).click();
+  for (const window of [from, to]) {
+    await window.page.locator('#messages li.said', { hasText: text }).waitFor();
+  }
+}
+
+async function main() {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+      `--host-resolver-rules=${resolve}`,
+    ],
+  });
+  try {
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    context.setDefaultTimeout(15000);
+    const first = await openPage(context);
+    const second = await openPage(context);
+    await say(first, second, 'hello from the first window');
+    await say(second, first, 'and hello back: grüße 🚂');
+    await first.page.reload();
+    await first.page.locator('#status[data-state=open]').waitFor();
+    await say(first, second, 'here again after a reload');
+    const shown = process.env.SCREENSHOT;
+    if (shown) await second.page.screenshot({ path: shown });
+    console.log(`ok ${second.status}, title "${await second.page.title()}"`);
+  } finally {
+    await browser.close();
+  }
+}
+
+main().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});

@@ -1,0 +1,140 @@
+//! The demo backend: WebSocket echo and chat, a page, and a handful of plain answers, all under a name of its own.
+//!
+//! | path | over WebSocket | as a plain request |
+//! | --- | --- | --- |
+//! | `/` | echo | a small chat page (with `chat.css`, `chat.js`) |
+//! | `…/chat` | what one says, all others hear | - |
+//! | `…/whoami` | first a message as the plain answer, then echo | JSON: this backend and the request it saw |
+//! | `…/slow?ms=N` | echo | an answer after N milliseconds |
+//! | `…/sse?count=N&ms=M` | echo | N events, M milliseconds apart |
+//! | `…/download?bytes=N` | echo | N bytes of [`pattern`], their checksum in `x-checksum` |
+//! | `…/upload` | echo | JSON: how many bytes came, and their checksum |
+//! | any other | echo | 404 |
+//!
+//! Only the last segment of the path counts, so that one backend serves under any prefix.
+
+mod plain;
+mod socket;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::header::HeaderValue;
+use hyper::service::service_fn;
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+
+pub use plain::{checksum, pattern};
+
+use crate::backend::NAME_HEADER;
+
+/// How many chat messages a slow listener may be behind before it misses some.
+const CHAT_BACKLOG: usize = 256;
+
+type Body = BoxBody<Bytes, Infallible>;
+
+/// A demo backend that runs beside the test which started it. It ends when dropped.
+pub struct DemoBackend {
+    address: SocketAddr,
+    _serving: JoinSet<()>,
+}
+
+impl DemoBackend {
+    /// Starts one on a free loopback port.
+    pub async fn start(name: &str) -> io::Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let mut serving = JoinSet::new();
+        serving.spawn(serve(listener, name.to_owned()));
+        Ok(Self { address, _serving: serving })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// What the connections of one backend share.
+struct Shared {
+    name: String,
+    chat: broadcast::Sender<Arc<str>>,
+    tunnels: TaskTracker,
+}
+
+/// What `/whoami` tells of a request.
+#[derive(Serialize)]
+struct Seen<'a> {
+    backend: &'a str,
+    method: &'a str,
+    target: String,
+    headers: Vec<(&'a str, String)>,
+}
+
+/// Serves until the listener fails.
+pub async fn serve(listener: TcpListener, name: String) {
+    let (chat, _) = broadcast::channel(CHAT_BACKLOG);
+    let shared = Arc::new(Shared { name, chat, tunnels: TaskTracker::new() });
+    let mut connections = JoinSet::new();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                connections.spawn(serve_connection(stream, shared.clone()));
+            }
+            Err(error) => {
+                eprintln!("the backend stops accepting: {error}");
+                return;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(answer(request, &shared).await) }
+    });
+    let connection =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // A client that leaves early is no event for a demo.
+    let _ = connection.with_upgrades().await;
+}
+
+async fn answer(mut request: Request<Incoming>, shared: &Arc<Shared>) -> Response<Body> {
+    let mut response = match socket::upgrade(&mut request, shared) {
+        Some(response) => response,
+        None => plain::answer(request, &shared.name).await,
+    };
+    if let Ok(name) = HeaderValue::from_str(&shared.name) {
+        response.headers_mut().insert(NAME_HEADER, name);
+    }
+    response
+}
+
+/// The last segment of a path: `chat` of `/live/chat`.
+fn last_segment(uri: &Uri) -> &str {
+    uri.path().rsplit('/').next().unwrap_or("")
+}
+
+fn whoami<B>(request: &Request<B>, name: &str) -> String {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let seen = Seen {
+        backend: name,
+        method: request.method().as_str(),
+        target: request.uri().to_string(),
+        headers: request.headers().iter().map(|(name, value)| (name.as_str(), text(value))).collect(),
+    };
+    serde_json::to_string_pretty(&seen).unwrap_or_default()
+}

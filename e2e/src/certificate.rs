@@ -1,0 +1,103 @@
+//! Certificates for tests and the demo: an authority made on the spot, and Secrets with what it signed.
+//!
+//! Nothing here is meant for use: keys live in temporary folders and are thrown away with them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+/// A certificate authority of our own.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// A certificate with its private key, in PEM.
+#[derive(Clone)]
+pub struct Pair {
+    /// `tls.crt`.
+    pub certificate: String,
+    /// `tls.key`.
+    pub key: String,
+    der: CertificateDer<'static>,
+    key_der: Vec<u8>,
+}
+
+impl Authority {
+    /// Makes a new authority.
+    pub fn new() -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "Longhaul test authority");
+        Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
+    }
+
+    /// The authority's certificate in PEM, for `curl --cacert` and the like.
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Signs a certificate for these names.
+    pub fn issue(&self, names: &[&str]) -> Result<Pair> {
+        let mut params =
+            CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Pair {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        })
+    }
+
+    /// A client's TLS settings that trust this authority alone.
+    pub fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone())?;
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Arc::new(config))
+    }
+}
+
+impl Pair {
+    /// The Secret of type `kubernetes.io/tls` that holds this pair, as YAML.
+    pub fn secret(&self, namespace: &str, name: &str) -> String {
+        secret(namespace, name, &self.certificate, &self.key)
+    }
+
+    /// The certificate in DER, to compare with what a server presents.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.der
+    }
+
+    /// A server's TLS settings with this pair, for backends of tests that speak TLS themselves.
+    pub fn server(&self) -> Result<Arc<ServerConfig>> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(vec![self.der.clone()], key)?;
+        Ok(Arc::new(config))
+    }
+}
+
+/// A Secret of type `kubernetes.io/tls` with any content, as YAML. The content may be wrong on purpose.
+pub fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
+    let block = |text: &str| text.trim_end().replace('\n', "\n    ");
+    format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\ntype: kubernetes.io/tls\n\
+         stringData:\n  tls.crt: |\n    {}\n  tls.key: |\n    {}\n",
+        block(certificate),
+        block(key)
+    )
+}

@@ -1,0 +1,119 @@
+//! Situations that people write nginx configuration for, said in the objects of `e2e/scenarios/`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+
+use e2e::backend::demo::DemoBackend;
+use e2e::certificate::Authority;
+use e2e::foreign::{Foreign, Tool};
+use e2e::objects::backend;
+use e2e::wire::field;
+use e2e::world::World;
+use serde_json::Value;
+
+fn scenario(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
+    let headers = seen["headers"].as_array().unwrap();
+    headers.iter().filter(|header| header[0] == name).map(|header| header[1].as_str().unwrap()).collect()
+}
+
+/// TLS for a host, the socket under one path and the site under `/`.
+#[tokio::test]
+async fn tls_for_a_host_with_a_socket_and_a_site() {
+    const HOST: &str = "app.example.com";
+    let socket_backend = DemoBackend::start("socket").await.unwrap();
+    let site_backend = DemoBackend::start("site").await.unwrap();
+    let authority = Authority::new().unwrap();
+    let pair = authority.issue(&[HOST]).unwrap();
+    let world = World::plan()
+        .file("app.yaml", scenario("tls-host.yaml"))
+        .file("secret.yaml", pair.secret("default", "app-tls"))
+        .file("socket.yaml", backend("socket", &[socket_backend.address()]))
+        .file("site.yaml", backend("site", &[site_backend.address()]))
+        .authority(authority)
+        .start()
+        .await
+        .unwrap();
+    let tls = world.tls(HOST).unwrap();
+
+    let mut socket = tls.websocket_with("/ws/whoami", &[("x-forwarded-for", "203.0.113.7")]).await.unwrap();
+    assert_eq!(socket.backend(), "socket");
+    let seen: Value = serde_json::from_str(&socket.text().await.unwrap()).unwrap();
+    assert_eq!(seen["target"], "/ws/whoami", "the path is not rewritten");
+    assert_eq!(header(&seen, "host"), [HOST]);
+    assert_eq!(header(&seen, "x-real-ip"), ["127.0.0.1"]);
+    assert_eq!(
+        header(&seen, "x-forwarded-for"),
+        ["127.0.0.1"],
+        "a client that nobody trusts is not believed"
+    );
+    assert_eq!(header(&seen, "x-forwarded-proto"), ["https"]);
+    assert_eq!(header(&seen, "x-forwarded-host"), [HOST]);
+    assert_eq!(header(&seen, "x-request-id").len(), 1);
+    socket.echo("through TLS").await.unwrap();
+
+    let site = tls.get("/whoami").await.unwrap();
+    assert_eq!(field(&site.head, "x-backend"), Some("site"));
+    let seen = site.json().unwrap();
+    assert_eq!(header(&seen, "host"), [HOST]);
+    assert_eq!(header(&seen, "x-real-ip"), ["127.0.0.1"]);
+    assert_eq!(header(&seen, "x-forwarded-for"), ["127.0.0.1"]);
+
+    let plain = world.plain(HOST).unwrap().get("/page?q=1").await.unwrap();
+    assert_eq!(plain.status, 308, "the plain port sends people to https");
+    let location = field(&plain.head, "location").unwrap();
+    assert!(
+        location.starts_with(&format!("https://{HOST}")) && location.ends_with("/page?q=1"),
+        "{location}"
+    );
+
+    socket.echo("still there").await.unwrap();
+    socket.close().await.unwrap();
+}
+
+/// The same objects behind a load balancer that says who the client is.
+#[tokio::test]
+async fn a_trusted_proxy_in_front_is_believed() {
+    const HOST: &str = "app.example.com";
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let world = World::plan()
+        .site(HOST, blue.address())
+        .controller_flags(&["--trusted-proxies", "127.0.0.0/8,198.51.100.0/24"])
+        .start()
+        .await
+        .unwrap();
+    let further = "X-Forwarded-For: 203.0.113.7, 192.0.2.1, 198.51.100.9\r\nX-Request-Id: from-the-front\r\n\
+        X-Forwarded-Proto: https\r\n";
+    let seen =
+        world.plain(HOST).unwrap().request("GET", "/whoami", further, b"").await.unwrap().json().unwrap();
+    let forwarded = header(&seen, "x-forwarded-for").join(", ");
+    assert_eq!(forwarded, "203.0.113.7, 192.0.2.1, 198.51.100.9, 127.0.0.1", "appended to");
+    assert_eq!(header(&seen, "x-real-ip"), ["192.0.2.1"], "the last one that is not trusted itself");
+    assert_eq!(header(&seen, "x-request-id"), ["from-the-front"]);
+    assert_eq!(header(&seen, "x-forwarded-proto"), ["https"]);
+}
+
+/// npm `ws` behind a proxy, tried with `wscat`.
+#[tokio::test]
+async fn npm_ws_echo_with_wscat() {
+    if !Tool::Node.wanted_by("npm_ws_echo_with_wscat") {
+        return;
+    }
+    let mut server = Foreign::node("echo-server.js", &[]).unwrap();
+    let port = server.line().await.unwrap();
+    // Two 8010s: the Service's own port stays, the one that the slice lists is where the server listens.
+    let objects =
+        scenario("npm-ws.yaml").replace("name: \"\", port: 8010", &format!("name: \"\", port: {port}"));
+    let world = World::plan().file("websocket.yaml", objects).start().await.unwrap();
+
+    let url = format!("ws://{}", world.proxy().unwrap().http());
+    let mut cat = Foreign::wscat(&["--connect", &url, "-x", "Hello, World!", "-w", "-1"]).unwrap();
+    assert_eq!(cat.line().await.unwrap(), "Hello, World!");
+    cat.success().await.unwrap();
+}

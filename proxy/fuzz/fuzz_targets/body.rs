@@ -1,0 +1,9 @@
+//! Feeds arbitrary bytes to `checks::body`.
+
+#![no_main]
+
+#[path = "../checks.rs"]
+#[allow(dead_code)]
+mod checks;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| checks::body(data));

@@ -1,0 +1,341 @@
+//! One client connection: each head leads to a tunnel, a plain request, or a refusal.
+//!
+//! Every head passes our own strict parser, pipelined ones too. An upgrade never enters an HTTP library: when it is
+//! agreed, this task ends and a tunnel takes over the legs and whatever was read ahead. Nothing of the connection
+//! stays alive behind a tunnel.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use snapshot::{ListenerName, Serves};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use crate::dial::{self, Answered, DialError};
+use crate::forward::{self, Peer};
+use crate::handshake::{self, Asked, Offer};
+use crate::head::{Head, Refusal, RequestParser};
+use crate::leg::Leg;
+use crate::table::{Action, Route};
+use crate::telemetry::{RequestSummary, TunnelRecord};
+use crate::tunnel::{Opening, Tunnel};
+use crate::upstream::Weighted;
+use crate::worker::{Arrival, Home};
+use crate::{http, socket};
+
+mod refusal;
+mod relay;
+
+use refusal::Answer;
+
+/// A head is complete so long after its first byte, a TLS handshake after its connection.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A connection without a request under way is kept so long.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Read ahead of what was asked for, and no more.
+pub(crate) const MOST_AHEAD: usize = 64 * 1024;
+/// How long a connection is drained after its last answer, so that the answer is not lost to a reset.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// One client connection between two requests.
+pub(crate) struct Connection {
+    pub(crate) home: Arc<Home>,
+    pub(crate) leg: Leg,
+    /// Read and not used yet.
+    pub(crate) ahead: BytesMut,
+    peer: SocketAddr,
+    listener: ListenerName,
+}
+
+/// One request, and what is known of who asks.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) head: Head,
+    pub(crate) client: IpAddr,
+    pub(crate) socket_peer: IpAddr,
+    pub(crate) trusted: bool,
+    pub(crate) id: String,
+    pub(crate) tls: bool,
+    pub(crate) port: u16,
+    pub(crate) began: Instant,
+}
+
+/// What comes after a request.
+pub(crate) enum Next {
+    /// Another request may follow.
+    Request,
+    /// The connection ends when the client has had time to read the answer.
+    Close,
+    /// The client has gone, or can make nothing of more bytes.
+    Gone,
+    /// The tunnel is agreed.
+    Tunnel(Leg, Box<Opening>),
+}
+
+enum Read {
+    Head(Box<Head>),
+    Refused(Refusal),
+    Over,
+}
+
+/// Serves a connection to its end, or to the beginning of its tunnel.
+pub(crate) async fn serve(home: Arc<Home>, arrival: Arrival) {
+    let telemetry = home.shared.telemetry.clone();
+    if let Some(connection) = Connection::establish(home, arrival).await {
+        connection.run().await;
+    }
+    telemetry.connection_done();
+}
+
+impl Asking {
+    pub(crate) fn peer(&self) -> Peer<'_> {
+        Peer {
+            client: self.client,
+            socket_peer: self.socket_peer,
+            trusted: self.trusted,
+            scheme: if self.tls { "https" } else { "http" },
+            port: self.port,
+            request_id: &self.id,
+        }
+    }
+
+    /// The beginning of a record; the caller fills in how it ended.
+    pub(crate) fn summary<'a>(&'a self, route: Option<&'a Route>, status: u16) -> RequestSummary<'a> {
+        RequestSummary {
+            client: self.client,
+            tls: self.tls,
+            method: self.head.method.as_str(),
+            host: &self.head.host,
+            target: &self.head.target,
+            id: &self.id,
+            route: route.map(|route| &*route.id),
+            endpoint: None,
+            status,
+            refusal: None,
+            sent: 0,
+            took: self.began.elapsed(),
+        }
+    }
+}
+
+impl Connection {
+    async fn establish(home: Arc<Home>, arrival: Arrival) -> Option<Self> {
+        let Arrival { stream, peer, listener } = arrival;
+        let stream = TcpStream::from_std(stream).ok()?;
+        socket::prepare(&stream);
+        let mut ahead = BytesMut::new();
+        let leg = match listener {
+            ListenerName::Http => Leg::Plain(stream),
+            ListenerName::Https => {
+                let accepted = timeout(HEAD_TIME, home.shared.tls.accept(stream, &mut ahead)).await;
+                let result = match &accepted {
+                    Ok(Ok(_)) => "ok",
+                    Ok(Err(refusal)) => refusal.label(),
+                    Err(_) => "timeout",
+                };
+                home.shared.telemetry.tls_handshake(result);
+                match accepted {
+                    Ok(Ok(leg)) => leg,
+                    Ok(Err(refusal)) => {
+                        tracing::debug!(client = %peer, error = %refusal, "TLS handshake refused");
+                        return None;
+                    }
+                    Err(_) => return None,
+                }
+            }
+        };
+        Some(Self { home, leg, ahead, peer, listener })
+    }
+
+    async fn run(mut self) {
+        let mut first = true;
+        loop {
+            let next = match self.read_head(first).await {
+                Read::Head(head) => self.serve_one(*head).await,
+                Read::Refused(refusal) => self.refuse_head(refusal).await,
+                Read::Over => return,
+            };
+            first = false;
+            match next {
+                Next::Request => {}
+                Next::Close => return self.linger().await,
+                Next::Gone => return,
+                Next::Tunnel(upstream, opening) => {
+                    let tunnel = Tunnel::new(self.leg, upstream, *opening);
+                    self.home.tasks.spawn(tunnel);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn read_head(&mut self, first: bool) -> Read {
+        let leaving = self.home.shared.leaving.clone();
+        let mut parser = RequestParser::default();
+        let mut deadline = Instant::now() + if first { HEAD_TIME } else { KEEP_ALIVE };
+        let mut begun = false;
+        loop {
+            match parser.parse(&self.ahead) {
+                Ok(Some((head, length))) => {
+                    self.ahead.advance(length);
+                    return Read::Head(Box::new(head));
+                }
+                Ok(None) => {}
+                Err(refusal) => return Read::Refused(refusal),
+            }
+            if !begun && parser.has_begun(&self.ahead) {
+                begun = true;
+                deadline = Instant::now() + HEAD_TIME;
+            }
+            let read = tokio::select! {
+                read = timeout_at(deadline, self.leg.append(&mut self.ahead)) => read,
+                // What has begun is answered.
+                () = leaving.cancelled(), if !begun => return Read::Over,
+            };
+            match read {
+                Ok(Ok(count)) if count > 0 => {}
+                Err(_) if begun => {
+                    return Read::Refused(Refusal {
+                        status: 408,
+                        error: "http_request_error",
+                        message: "the request head did not arrive in time",
+                        header: None,
+                        close: true,
+                    });
+                }
+                _ => return Read::Over,
+            }
+        }
+    }
+
+    async fn serve_one(&mut self, head: Head) -> Next {
+        let shared = self.home.shared.clone();
+        let socket_peer = self.peer.ip();
+        let tls = self.listener == ListenerName::Https;
+        let (route, redirect, trusted, client, generation);
+        {
+            let table = shared.table.load();
+            let proxies = table.trusted_proxies(self.listener);
+            trusted = proxies.iter().any(|net| net.contains(&socket_peer.to_canonical()));
+            client = forward::client_address(socket_peer, &head.fields, proxies);
+            route = table.select(&head.host, &head.path).cloned();
+            redirect = !tls && table.has_certificate(&head.host);
+            generation = table.generation().number;
+        }
+        let id = forward::request_id(&head.fields, trusted).unwrap_or_else(new_id);
+        let port = if tls { shared.public_https_port } else { shared.public_http_port };
+        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began: Instant::now() };
+        let asked = handshake::examine(&asking.head);
+        if let Asked::Refuse(refusal) = asked {
+            return self.refuse(&asking, route.as_deref(), Answer::from(refusal)).await;
+        }
+        let Some(route) = route else {
+            let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
+            return self.refuse(&asking, None, answer).await;
+        };
+        if redirect && route.redirect_to_tls && !is_acme(&asking.head.path) {
+            let answer = Answer::redirect(&asking.head, shared.public_https_port);
+            return self.refuse(&asking, Some(&route), answer).await;
+        }
+        let backends = match &route.action {
+            Action::Forward(backends) => backends,
+            Action::Broken(reason) => {
+                return self.refuse(&asking, Some(&route), Answer::broken(reason)).await;
+            }
+        };
+        match asked {
+            Asked::WebSocket(offer) => self.upgrade(asking, &route, backends, offer).await,
+            _ if route.serves == Serves::WebSocketOnly => {
+                self.refuse(&asking, Some(&route), Answer::WEBSOCKET_ONLY).await
+            }
+            _ => http::serve(self, asking, &route).await,
+        }
+    }
+
+    async fn upgrade(&mut self, asking: Asking, route: &Route, backends: &[Weighted], offer: Offer) -> Next {
+        let telemetry = self.home.shared.telemetry.clone();
+        let mut request = Vec::with_capacity(1024);
+        handshake::request(&asking.head, &asking.peer(), &mut request);
+        let answered = {
+            let shaking = dial::shake_hands(backends, &route.timeouts, &telemetry, (&request, &offer));
+            tokio::select! {
+                answered = shaking => answered,
+                () = watch(&mut self.leg, &mut self.ahead) => return Next::Gone,
+            }
+        };
+        let answered = match answered {
+            Ok(answered) => answered,
+            Err(error) => return self.refuse_dial(&asking, route, &error).await,
+        };
+        if answered.head.status != 101 {
+            return self.relay_answer(&asking, route, answered).await;
+        }
+        let Answered { stream, head, ahead, picked } = answered;
+        let mut response = Vec::with_capacity(512);
+        handshake::response(&head, &mut response);
+        if self.write(route, &response).await.is_err() {
+            return Next::Gone;
+        }
+        telemetry.handshake_done(asking.began.elapsed());
+        let Asking { head, client, id, tls, .. } = &asking;
+        let record = TunnelRecord::new(*client, *tls, &head.host, &head.target, id);
+        let ahead = [std::mem::take(&mut self.ahead).freeze(), ahead.freeze()];
+        let live = route.live.clone();
+        Next::Tunnel(Leg::Plain(stream), Box::new(Opening { live, picked, record, telemetry, ahead }))
+    }
+
+    /// Answers for an upstream that could not be used.
+    pub(crate) async fn refuse_dial(&mut self, asking: &Asking, route: &Route, error: &DialError) -> Next {
+        self.refuse(asking, Some(route), Answer::from(error)).await
+    }
+
+    /// Answers a body that is not well-formed.
+    pub(crate) async fn refuse_body(&mut self, asking: &Asking, route: &Route, refusal: Refusal) -> Next {
+        self.refuse(asking, Some(route), Answer::from(refusal)).await
+    }
+
+    /// Writes towards the client, at most for the route's `send` without an end.
+    pub(crate) async fn write(&mut self, route: &Route, bytes: &[u8]) -> io::Result<()> {
+        let written = dial::limited(route.timeouts.send, self.leg.write_all(bytes)).await;
+        written.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Ends our direction and lets the client read what it was sent: data that is unread when a socket is closed
+    /// resets the connection, and a reset may overtake the answer (RFC 9112 §9.6).
+    async fn linger(mut self) {
+        let ended = timeout(LINGER, async {
+            std::future::poll_fn(|cx| self.leg.poll_close_write(cx)).await?;
+            loop {
+                self.ahead.clear();
+                if self.leg.append(&mut self.ahead).await? == 0 {
+                    return io::Result::Ok(());
+                }
+            }
+        });
+        // However it ended, the connection is over.
+        let _ = ended.await;
+    }
+}
+
+/// Reads ahead while something else is waited for. Ready when the client has gone.
+pub(crate) async fn watch(leg: &mut Leg, ahead: &mut BytesMut) {
+    while ahead.len() < MOST_AHEAD {
+        if !matches!(leg.append(ahead).await, Ok(count) if count > 0) {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Challenges are answered in the clear (RFC 8555 §8.3).
+fn is_acme(path: &str) -> bool {
+    path.starts_with("/.well-known/acme-challenge/")
+}
+
+/// 64 random bits: unlikely enough to meet again within the life of a log.
+fn new_id() -> String {
+    format!("{:016x}", fastrand::u64(..))
+}

@@ -1,0 +1,243 @@
+//! Plain HTTP requests of the same hosts: full reverse proxying through hyper, both ways streaming.
+//!
+//! Hyper never sees what a client sent. Each request is written anew in canonical form into an in-memory
+//! [`wire`] that ends with the message; hyper serves that one request from it, and the next head is parsed by our own
+//! parser once the response has been flushed. Requests to upstreams go over pooled connections.
+
+use std::sync::Arc;
+use std::task::Poll;
+
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::connection::{Asking, Connection, Next};
+use crate::dial::{self, DialError};
+use crate::forward;
+use crate::head::{self, Version};
+use crate::table::{Action, Route};
+use crate::upstream::{Picked, choose};
+use crate::worker::Home;
+
+mod body;
+mod pool;
+mod wire;
+
+use body::{Account, ResponseBody};
+pub(crate) use pool::Pool;
+use pool::Sender;
+use wire::{Ending, Exchange, Wire};
+
+/// Hyper's bounds, with room for what we add to a head that passed our own.
+const MAX_FIELDS: usize = 2 * head::MAX_FIELDS;
+const MAX_HEAD: usize = 2 * head::MAX_HEAD;
+
+/// Serves one plain request.
+pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {
+    let home = connection.home.clone();
+    // HTTP/1.0 cannot delimit every body without ending the connection.
+    asking.head.keep_alive &= asking.head.version == Version::Http11 && !home.shared.leaving.is_cancelled();
+    let mut head = Vec::with_capacity(1024);
+    forward::plain_request(&asking.head, &asking.peer(), &mut head);
+    let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
+    let service = service_fn(|request| {
+        let (home, route, account) = (home.clone(), route.clone(), account.clone());
+        let failure = &failure;
+        // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
+        Box::pin(async move {
+            let answered = forward_request(&home, &route, request, account).await;
+            // The error goes past hyper, which would only close the connection.
+            answered.map_err(|error| {
+                let text = error.to_string();
+                *failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(error);
+                std::io::Error::other(text)
+            })
+        })
+    });
+    let wire = Wire::new(&head, asking.head.framing);
+    let mut hyper = hyper::server::conn::http1::Builder::new();
+    hyper.half_close(true).max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
+    let mut server = hyper.serve_connection(wire.end(), service);
+    let mut exchange = Exchange::new(&asking.head, route, wire);
+    let ending = std::future::poll_fn(|cx| {
+        exchange.poll(cx, &mut connection.leg, &mut connection.ahead, |cx| {
+            server.poll_without_shutdown(cx).map(|served| served.is_ok())
+        })
+    })
+    .await;
+    let failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+    conclude(connection, &asking, route, (ending, failure), &account).await
+}
+
+/// What the end of an exchange means for the connection.
+async fn conclude(
+    connection: &mut Connection,
+    asking: &Asking,
+    route: &Route,
+    (ending, failure): (Ending, Option<DialError>),
+    account: &Account,
+) -> Next {
+    if !account.answered() {
+        match (&ending, failure) {
+            (Ending::Refused(refusal), _) => return connection.refuse_body(asking, route, *refusal).await,
+            (_, Some(error)) => return connection.refuse_dial(asking, route, &error).await,
+            _ => {}
+        }
+    }
+    let mut summary = asking.summary(Some(route), account.status().unwrap_or(499));
+    summary.endpoint = account.endpoint();
+    summary.sent = account.sent();
+    connection.home.shared.telemetry.request_done(&summary);
+    match ending {
+        Ending::Served { body_read } if body_read && asking.head.keep_alive => Next::Request,
+        Ending::Served { .. } => Next::Close,
+        // What was cut must not look whole.
+        Ending::Cut | Ending::Refused(_) => {
+            connection.leg.reset();
+            Next::Gone
+        }
+        Ending::Gone => Next::Gone,
+    }
+}
+
+/// Sends a request to one of the route's endpoints and takes the response's head.
+async fn forward_request(
+    home: &Arc<Home>,
+    route: &Route,
+    request: Request<Incoming>,
+    account: Account,
+) -> Result<Response<ResponseBody>, DialError> {
+    let Action::Forward(backends) = &route.action else { return Err(DialError::NoEndpoint) };
+    let method = request.method().clone();
+    let mut request = for_upstream(request);
+    let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
+    while tried.len() < dial::ATTEMPTS {
+        let Some(picked) = choose(backends, &tried, Instant::now()) else { break };
+        let address = picked.address();
+        while let Some(sender) = home.pool.take(address) {
+            match send(home, route, sender, request, &picked).await {
+                Ok((response, sender)) => {
+                    return answer(home, route, (response, sender, picked), &method, account);
+                }
+                // The upstream had closed the idle connection: nothing was sent.
+                Err((_, Some(unsent))) => request = *unsent,
+                Err((error, None)) => return Err(error),
+            }
+        }
+        match dial::attempt(&picked, &route.timeouts, &home.shared.telemetry).await {
+            Ok(stream) => {
+                let sender = open(home, stream).await.map_err(|_| DialError::Terminated(address))?;
+                let sent = send(home, route, sender, request, &picked).await;
+                let (response, sender) = sent.map_err(|(error, _)| error)?;
+                return answer(home, route, (response, sender, picked), &method, account);
+            }
+            Err(error) => failure = error,
+        }
+        tried.push(address);
+    }
+    Err(failure)
+}
+
+type Unsent = Option<Box<Request<Incoming>>>;
+
+async fn send(
+    home: &Home,
+    route: &Route,
+    mut sender: Sender,
+    request: Request<Incoming>,
+    picked: &Picked,
+) -> Result<(Response<Incoming>, Sender), (DialError, Unsent)> {
+    let address = picked.address();
+    let sent = dial::limited(route.timeouts.request, sender.try_send_request(request)).await;
+    match sent {
+        Some(Ok(response)) => Ok((response, sender)),
+        Some(Err(mut error)) => {
+            let unsent = error.take_message().map(Box::new);
+            let error = error.into_error();
+            tracing::debug!(%error, endpoint = %address, leaving = home.shared.leaving.is_cancelled(), "no answer");
+            let error = if error.is_parse() {
+                DialError::Protocol(address, error.to_string())
+            } else {
+                DialError::Terminated(address)
+            };
+            Err((error, unsent))
+        }
+        None => Err((DialError::ResponseTimeout(address), None)),
+    }
+}
+
+async fn open(home: &Home, stream: TcpStream) -> hyper::Result<Sender> {
+    let mut hyper = hyper::client::conn::http1::Builder::new();
+    hyper.max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
+    let (sender, connection) = hyper.handshake(TokioIo::new(stream)).await?;
+    home.tasks.spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// The request as hyper's client sends it. What frames the body, hyper writes from the body itself.
+fn for_upstream(request: Request<Incoming>) -> Request<Incoming> {
+    let (mut parts, body) = request.into_parts();
+    for name in [header::CONNECTION, header::EXPECT, header::TRANSFER_ENCODING] {
+        parts.headers.remove(name);
+    }
+    parts.version = hyper::Version::HTTP_11;
+    Request::from_parts(parts, body)
+}
+
+fn answer(
+    home: &Arc<Home>,
+    route: &Route,
+    (response, sender, picked): (Response<Incoming>, Sender, Picked),
+    method: &Method,
+    account: Account,
+) -> Result<Response<ResponseBody>, DialError> {
+    let (mut parts, body) = response.into_parts();
+    if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(DialError::Protocol(picked.address(), "a 101 that nobody asked for".into()));
+    }
+    drop_hop_by_hop(&mut parts.headers);
+    if home.shared.leaving.is_cancelled() {
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    parts.version = hyper::Version::HTTP_11;
+    account.begin(parts.status.as_u16(), picked.address());
+    // Events may be hours apart, as in a tunnel.
+    let events = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
+    let limit = if events { route.timeouts.idle } else { route.timeouts.request };
+    tracing::trace!(%method, status = %parts.status, "answered");
+    Ok(Response::from_parts(parts, ResponseBody::new(body, limit, account, (home.clone(), sender, picked))))
+}
+
+fn is_event_stream(value: &HeaderValue) -> bool {
+    let kind = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// RFC 9110 §7.6.1: what Connection nominates, and what was hop-by-hop before there was Connection. Content-Length
+/// stays whoever nominates it: without it the message would be another.
+fn drop_hop_by_hop(fields: &mut HeaderMap) {
+    let nominated: Vec<HeaderName> = fields
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .filter(|name| *name != header::CONTENT_LENGTH)
+        .collect();
+    for name in &nominated {
+        fields.remove(name);
+    }
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
+        fields.remove(name);
+    }
+}
+
+/// Polls the server's side of one exchange. `Ready(true)`: served.
+type Served = Poll<bool>;

@@ -1,0 +1,119 @@
+//! The body of a response on its way from the upstream, and what is counted of it.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::upstream::Picked;
+use crate::worker::Home;
+
+use super::pool::Sender;
+
+/// What the access record says of a response.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Account(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    head: OnceLock<(u16, SocketAddr)>,
+    sent: AtomicU64,
+}
+
+impl Account {
+    pub(super) fn begin(&self, status: u16, endpoint: SocketAddr) {
+        // One exchange has one response.
+        let _ = self.0.head.set((status, endpoint));
+    }
+
+    pub(super) fn answered(&self) -> bool {
+        self.0.head.get().is_some()
+    }
+
+    pub(super) fn status(&self) -> Option<u16> {
+        self.0.head.get().map(|head| head.0)
+    }
+
+    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
+        self.0.head.get().map(|head| head.1)
+    }
+
+    pub(super) fn sent(&self) -> u64 {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that must go on moving, and that gives its connection back when it has come to its end.
+#[derive(Debug)]
+pub(super) struct ResponseBody {
+    inner: Incoming,
+    limit: Option<(Duration, Pin<Box<Sleep>>)>,
+    account: Account,
+    carrier: Option<(Arc<Home>, Sender, Picked)>,
+}
+
+impl ResponseBody {
+    pub(super) fn new(
+        inner: Incoming,
+        limit: Option<Duration>,
+        account: Account,
+        carrier: (Arc<Home>, Sender, Picked),
+    ) -> Self {
+        let limit = limit.map(|limit| (limit, Box::pin(sleep(limit))));
+        Self { inner, limit, account, carrier: Some(carrier) }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                if let Some((limit, sleep)) = &mut self.limit {
+                    sleep.as_mut().reset(Instant::now() + *limit);
+                }
+                if let Some(Ok(frame)) = &frame {
+                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+                    self.account.0.sent.fetch_add(length, Ordering::Relaxed);
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => match &mut self.limit {
+                Some((_, sleep)) => sleep
+                    .as_mut()
+                    .poll(cx)
+                    .map(|()| Some(Err("the upstream's response came to a halt".into()))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if let Some((home, sender, picked)) = self.carrier.take()
+            && self.inner.is_end_stream()
+        {
+            home.pool.give(picked.address(), sender);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Idle upstream connections of one worker.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::SendRequest;
+use tokio::time::Instant;
+
+/// Sends requests over one upstream connection.
+pub(crate) type Sender = SendRequest<Incoming>;
+
+/// Kept for one endpoint, at most.
+const MOST: usize = 32;
+/// Kept idle for so long.
+const IDLE: Duration = Duration::from_mins(1);
+
+/// Connections that wait for their next request. The last one that came back is the first to go out again.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    idle: Mutex<Idle>,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    by_address: HashMap<SocketAddr, Vec<(Sender, Instant)>>,
+    cleared: bool,
+}
+
+impl Pool {
+    /// A connection to this endpoint that can take a request now.
+    pub(crate) fn take(&self, address: SocketAddr) -> Option<Sender> {
+        let mut idle = self.lock();
+        let senders = idle.by_address.get_mut(&address)?;
+        senders.retain(|(sender, _)| !sender.is_closed());
+        let at = senders.iter().rposition(|(sender, _)| sender.is_ready())?;
+        Some(senders.remove(at).0)
+    }
+
+    /// Takes a connection back whose response has been read to its end.
+    pub(crate) fn give(&self, address: SocketAddr, sender: Sender) {
+        let mut idle = self.lock();
+        if idle.cleared || sender.is_closed() {
+            return;
+        }
+        let senders = idle.by_address.entry(address).or_default();
+        if senders.len() < MOST {
+            senders.push((sender, Instant::now()));
+        }
+    }
+
+    /// Drops what has been idle for long, or was closed by the upstream.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.lock().by_address.retain(|_, senders| {
+            senders.retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < IDLE);
+            !senders.is_empty()
+        });
+    }
+
+    /// Drops everything, and keeps nothing from now on.
+    pub(crate) fn clear(&self) {
+        let mut idle = self.lock();
+        idle.cleared = true;
+        idle.by_address.clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Idle> {
+        // Whoever panicked while holding it left a map of connections, each good or closed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

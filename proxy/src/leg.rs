@@ -1,0 +1,120 @@
+//! One side of a tunnel: bytes in, bytes out, whatever carries them.
+//!
+//! A leg holds no buffer while nothing is under way. Reads go into a buffer that the caller lends; writes take what
+//! the kernel takes (a TLS leg keeps the ciphertext of what it took until the kernel does).
+//!
+//! Invariant: no file descriptor, hyper type or TLS type is seen outside this module.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::scratch;
+
+mod tls;
+
+pub use tls::{HandshakeError, TlsLeg};
+
+/// One side of a tunnel.
+#[derive(Debug)]
+pub enum Leg {
+    /// TCP in the clear.
+    Plain(TcpStream),
+    /// TLS of which we are the server.
+    Tls(Box<TlsLeg>),
+}
+
+impl Leg {
+    /// Reads once into `buffer`, which must have room for [`scratch::SCRATCH`] bytes. 0 is the end of the stream.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => {
+                // Not `try_read`: `poll_read` trusts a short read and so saves the one that would say WouldBlock.
+                let mut buffer = ReadBuf::new(buffer);
+                Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
+            }
+            Self::Tls(leg) => leg.poll_fill(cx, buffer),
+        }
+    }
+
+    /// Writes some of `bytes`, which are not empty, and returns how many were taken.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(leg) => leg.poll_drain(cx, bytes),
+        }
+    }
+
+    /// Hands what was taken to the kernel. Ready at once where nothing is held.
+    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(leg) => leg.poll_flush(cx),
+        }
+    }
+
+    /// Ends our direction (`close_notify` on TLS, then FIN). The other direction lives on.
+    pub fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(leg) => leg.poll_close_write(cx),
+        }
+    }
+
+    /// Resets the connection when the leg is dropped, which throws away whatever is under way.
+    pub fn reset(&self) {
+        // Fails only on a socket that has no connection any more, and so nothing to reset.
+        let _ = self.stream().set_zero_linger();
+    }
+
+    /// Bytes that were taken and are held until the kernel takes them.
+    pub fn held(&self) -> usize {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Tls(leg) => leg.held(),
+        }
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> io::Result<SocketAddr> {
+        self.stream().peer_addr()
+    }
+
+    fn stream(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(leg) => leg.stream(),
+        }
+    }
+
+    /// Reads once and appends what came to `ahead`. 0 is the end of the stream.
+    pub fn poll_append(&mut self, cx: &mut Context<'_>, ahead: &mut BytesMut) -> Poll<io::Result<usize>> {
+        scratch::with_plaintext(|buffer| {
+            let read = self.poll_fill(cx, buffer);
+            if let Poll::Ready(Ok(count)) = read {
+                ahead.extend_from_slice(&buffer[..count]);
+            }
+            read
+        })
+    }
+
+    /// [`poll_append`](Self::poll_append), awaited.
+    pub async fn append(&mut self, ahead: &mut BytesMut) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_append(cx, ahead)).await
+    }
+
+    /// Writes all of `bytes` and flushes.
+    pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let taken = poll_fn(|cx| self.poll_drain(cx, bytes)).await?;
+            bytes = &bytes[taken..];
+        }
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+}

@@ -1,0 +1,245 @@
+//! The routing table: what the workers read for every request and every TLS handshake.
+//!
+//! A [`Table`] is immutable and is swapped whole. It is built from a [`Snapshot`] and the table before it;
+//! whatever did not change is shared with that one, so that the cost of a build follows the change. Building
+//! is total: a section that cannot be built keeps its last good form.
+//!
+//! Three things outlive tables, because tunnels and requests under way hold them: the [`Live`] cell of a
+//! route, the [`Upstream`](crate::upstream::Upstream) of a backend, and its endpoints. [`Table::build`] finds
+//! them again but does not touch them; [`Table::install`], called right after the swap, brings them up to date.
+//!
+//! Invariant: a tunnel holds none of [`Table`], [`Route`] or [`Snapshot`]; a table that was swapped out is
+//! freed while its tunnels live on. Nothing here does IO, reads a clock or logs.
+
+mod build;
+mod certificates;
+mod hosts;
+mod live;
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use imbl::{HashMap, OrdMap};
+use ipnet::IpNet;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use snapshot::frame::Generation;
+use snapshot::{CertificateKey, Digest, Key, ListenerName, RouteId, Serves, Snapshot, TlsVersion};
+
+use self::build::Upstreams;
+use self::certificates::Certificates;
+use self::hosts::Hosts;
+pub use self::live::Live;
+use crate::upstream::Weighted;
+
+/// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
+pub struct Table {
+    provider: Arc<CryptoProvider>,
+    generation: Generation,
+    /// As received; the digest covers this.
+    snapshot: Snapshot,
+    /// The sections that are not served as received.
+    stale: OrdMap<Key, Stale>,
+    http: Arc<Listener>,
+    https: Arc<Listener>,
+    hosts: Hosts,
+    certificates: Certificates,
+    upstreams: Upstreams,
+    lives: live::Registry,
+    updates: build::Updates,
+}
+
+/// Why a section is not served as received, and what is served in its place.
+#[derive(Clone)]
+struct Stale {
+    /// For people, and for the acknowledgement. `None`: the section itself says that it has nothing to serve,
+    /// so that nobody needs to be told.
+    reason: Option<String>,
+    /// The encoded section that is served; `None` where there never was a good one.
+    last_good: Option<Bytes>,
+}
+
+/// One listener's settings.
+#[derive(Default)]
+struct Listener {
+    trusted_proxies: Vec<IpNet>,
+    default_certificate: Option<CertificateKey>,
+}
+
+/// What to do with the requests that match.
+#[derive(Debug)]
+pub struct Route {
+    /// Identity across generations.
+    pub id: Arc<RouteId>,
+    /// Where to.
+    pub action: Action,
+    /// Which requests it takes.
+    pub serves: Serves,
+    /// Answer requests of the plain listener with 308, where [`Table::has_certificate`].
+    pub redirect_to_tls: bool,
+    /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
+    pub timeouts: Timeouts,
+    /// What open tunnels follow.
+    pub live: Arc<Live>,
+}
+
+/// What a route does with a request.
+#[derive(Debug)]
+pub enum Action {
+    /// Forward to one of these: see [`choose`](crate::upstream::choose).
+    Forward(Vec<Weighted>),
+    /// Answer 503. The reason is for people.
+    Broken(String),
+}
+
+/// The timeouts of a route. `None` means that there is no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// One attempt to reach an endpoint.
+    pub connect: Option<Duration>,
+    /// From the handshake sent to the upstream's response head.
+    pub handshake: Option<Duration>,
+    /// No bytes either way in an open tunnel.
+    pub idle: Option<Duration>,
+    /// A write towards either side that makes no progress.
+    pub send: Option<Duration>,
+    /// Plain HTTP: until the response head, then between two reads of the response.
+    pub request: Option<Duration>,
+}
+
+impl From<snapshot::Timeouts> for Timeouts {
+    fn from(timeouts: snapshot::Timeouts) -> Self {
+        let limit = |millis: snapshot::Millis| (millis.0 > 0).then(|| Duration::from_millis(millis.0));
+        Self {
+            connect: limit(timeouts.connect),
+            handshake: limit(timeouts.handshake),
+            idle: limit(timeouts.idle),
+            send: limit(timeouts.send),
+            request: limit(timeouts.request),
+        }
+    }
+}
+
+impl Table {
+    /// A table that knows no host; what a proxy has before its first generation. The provider judges and
+    /// loads the private keys of every table that is built on this one.
+    pub fn empty(provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            provider,
+            generation: Generation::default(),
+            snapshot: Snapshot::default(),
+            stale: OrdMap::new(),
+            http: Arc::default(),
+            https: Arc::default(),
+            hosts: Hosts::default(),
+            certificates: Certificates::default(),
+            upstreams: HashMap::new(),
+            lives: live::Registry::default(),
+            updates: build::Updates::default(),
+        }
+    }
+
+    /// Which generation this is; number 0 where it is none.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// The digest of the snapshot as received.
+    pub fn digest(&self) -> Digest {
+        self.snapshot.digest()
+    }
+
+    /// The snapshot as received.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The snapshot as served: every section in its last good form; those that never had one are left out.
+    pub fn served(&self) -> Snapshot {
+        let mut served = self.snapshot.clone();
+        for (key, stale) in &self.stale {
+            match &stale.last_good {
+                Some(bytes) => served.insert_encoded(key.clone(), bytes.clone()),
+                None => served.remove(key),
+            }
+        }
+        served
+    }
+
+    /// The route of a request. `host` is in lower case, without port and trailing dot; `path` is normalised.
+    ///
+    /// Only the most specific host that there is gets searched: the name itself, else the wildcard one label
+    /// above it, else the host that stands for any. There an exact path comes before the longest prefix.
+    pub fn select(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        self.hosts.most_specific(host)?.paths.select(path)
+    }
+
+    /// The certificate for a server name: the one of the name itself, else of the wildcard one label above
+    /// it, else of any host, else the listener's default. One that cannot be used counts as not there.
+    pub fn certificate(&self, server_name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        self.hosts
+            .by_precedence(server_name)
+            .find_map(|host| self.certificates.get(&host.tls.as_ref()?.certificate))
+            .or_else(|| self.default_certificate())
+            .map(|served| served.key.clone())
+    }
+
+    /// The lowest TLS version for a server name. It holds whether or not the certificate beside it can be
+    /// used.
+    pub fn tls_min_version(&self, server_name: Option<&str>) -> TlsVersion {
+        self.hosts
+            .by_precedence(server_name)
+            .find_map(|host| host.tls.as_ref())
+            .map(|tls| tls.min_version)
+            .unwrap_or_default()
+    }
+
+    /// Whether TLS would work for this host with the certificate that is meant for it. The listener's default
+    /// does not stand in for a missing one here: a certificate may be waiting for a challenge on the plain
+    /// port.
+    pub fn has_certificate(&self, host: &str) -> bool {
+        match self.hosts.by_precedence(Some(host)).find_map(|host| host.tls.as_ref()) {
+            Some(tls) => self.certificates.get(&tls.certificate).is_some(),
+            None => self.default_certificate().is_some(),
+        }
+    }
+
+    /// Peers of a listener whose forwarding fields are believed.
+    pub fn trusted_proxies(&self, listener: ListenerName) -> &[IpNet] {
+        match listener {
+            ListenerName::Http => &self.http.trusted_proxies,
+            ListenerName::Https => &self.https.trusted_proxies,
+        }
+    }
+
+    /// Every certificate that is served, with the time at which it expires, in seconds since the Unix epoch.
+    pub fn certificates(&self) -> impl Iterator<Item = (&CertificateKey, i64)> {
+        self.certificates.iter().map(|(key, served)| (&**key, served.not_after))
+    }
+
+    /// How many hosts there are.
+    pub fn hosts(&self) -> usize {
+        self.hosts.len()
+    }
+
+    fn default_certificate(&self) -> Option<&Arc<certificates::Served>> {
+        self.certificates.get(self.https.default_certificate.as_ref()?)
+    }
+}
+
+impl fmt::Debug for Table {
+    /// Never the sections: some of them are private keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table")
+            .field("generation", &self.generation)
+            .field("digest", &self.digest())
+            .field("sections", &self.snapshot.len())
+            .field("stale", &self.stale.len())
+            .finish_non_exhaustive()
+    }
+}

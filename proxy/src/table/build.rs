@@ -1,0 +1,420 @@
+//! Building a table on top of the one before it: section by section, only those that differ.
+//!
+//! The next table begins as the one before. A section that can be built replaces what is under its key; one
+//! that cannot leaves it there, which is its last good form. Cells that tunnels hold are found again here and
+//! brought up to date by [`Table::install`].
+
+use std::collections::HashSet;
+use std::mem;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use imbl::HashMap;
+use snapshot::frame::{Generation, Quarantined};
+use snapshot::{
+    Balance, Certificate, CertificateKey, Endpoint, HostPattern, Key, ListenerName, ObjectRef, PathMatch,
+    RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
+};
+
+use super::hosts::Host;
+use super::paths::Paths;
+use super::{Action, Listener, Live, Route, Stale, Table, certificates};
+use crate::upstream::{Members, Upstream, Weighted};
+
+/// Upstreams by name. Not only those of which there is a section: also those that a route names or a slice
+/// fills.
+pub(super) type Upstreams = HashMap<Arc<UpstreamId>, Arc<Entry>>;
+
+/// What a table knows of one upstream.
+#[derive(Clone)]
+pub(super) struct Entry {
+    cell: Arc<Upstream>,
+    /// What the cell has once the table is installed.
+    members: Arc<Members>,
+    /// `None`: there is no section.
+    balance: Option<Balance>,
+    /// Few, in no order.
+    slices: Vec<(Slice, Arc<[Endpoint]>)>,
+    /// How many backends of routes name it.
+    references: usize,
+}
+
+impl Entry {
+    fn new(id: Arc<UpstreamId>) -> Self {
+        let cell = Upstream::new(id);
+        Self { cell, members: Arc::default(), balance: None, slices: Vec::new(), references: 0 }
+    }
+
+    fn unused(&self) -> bool {
+        self.references == 0 && self.balance.is_none() && self.slices.is_empty()
+    }
+}
+
+/// What [`Table::install`] brings up to date.
+#[derive(Default)]
+pub(super) struct Updates {
+    lives: Vec<(Arc<Live>, snapshot::Timeouts)>,
+    upstreams: Vec<(Arc<Upstream>, Arc<Members>)>,
+}
+
+/// What became of a section.
+enum Verdict {
+    /// Served as received.
+    Served,
+    /// Served as received although something is wrong with it: there is nothing better.
+    ServedFaulty(String),
+    /// What was there before stays. The reason is `None` where the section itself says that it has nothing to
+    /// serve.
+    Kept(Option<String>),
+}
+
+impl Table {
+    /// Builds the table of a snapshot. Whatever is the same in `previous` is shared with it. `now` is
+    /// compared with the expiry of certificates. Also returned: every section, changed by this generation or
+    /// not, that is not served as received or not fit to be.
+    ///
+    /// Total: a section that cannot be built keeps its last good form; a host that never had one answers 503,
+    /// a certificate is as if unknown, an upstream or a slice has no endpoints.
+    ///
+    /// `previous` is the table that is served, [installed](Table::install) before this call; or any, as long
+    /// as nothing is served yet.
+    pub fn build(
+        generation: Generation,
+        snapshot: Snapshot,
+        previous: &Table,
+        now: SystemTime,
+    ) -> (Table, Vec<Quarantined>) {
+        let delta = previous.snapshot.diff(&snapshot);
+        let mut builder = Builder {
+            previous,
+            next: previous.successor(generation, snapshot),
+            now: now
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            created: HashSet::new(),
+            changed: HashSet::new(),
+            released: HashSet::new(),
+        };
+        for key in &delta.gone {
+            builder.section_gone(key);
+        }
+        for (key, bytes) in &delta.changed {
+            builder.section_changed(key, bytes);
+        }
+        let table = builder.finish();
+        let quarantined = table.quarantined();
+        (table, quarantined)
+    }
+
+    /// Brings the cells that open tunnels and running requests hold up to date with this table. To be called
+    /// right after the swap, before the next table is built. In between, for microseconds, the new routes are
+    /// served with the old endpoints of upstreams that were there before: as if the request had come that
+    /// much earlier.
+    pub fn install(&self) {
+        for (cell, members) in &self.updates.upstreams {
+            cell.install(members.clone());
+        }
+        for (cell, timeouts) in &self.updates.lives {
+            cell.update(timeouts);
+        }
+    }
+
+    /// Every section that is not served as received, or is not fit to be, and why.
+    pub fn quarantined(&self) -> Vec<Quarantined> {
+        self.stale
+            .iter()
+            .filter_map(|(key, stale)| {
+                let reason = stale.reason.clone()?;
+                Some(Quarantined { key: key.clone(), reason })
+            })
+            .collect()
+    }
+
+    /// Every upstream that is known, and how many routes name it: none is left behind by routes that went.
+    #[cfg(test)]
+    pub(super) fn upstream_references(&self) -> std::collections::BTreeMap<String, usize> {
+        self.upstreams.iter().map(|(id, entry)| (id.to_string(), entry.references)).collect()
+    }
+
+    /// The same table under another name; every map in it is shared.
+    fn successor(&self, generation: Generation, snapshot: Snapshot) -> Self {
+        Self {
+            provider: self.provider.clone(),
+            generation,
+            snapshot,
+            stale: self.stale.clone(),
+            http: self.http.clone(),
+            https: self.https.clone(),
+            hosts: self.hosts.clone(),
+            certificates: self.certificates.clone(),
+            upstreams: self.upstreams.clone(),
+            lives: self.lives.clone(),
+            updates: Updates::default(),
+        }
+    }
+}
+
+struct Builder<'a> {
+    previous: &'a Table,
+    next: Table,
+    /// Seconds since the Unix epoch.
+    now: i64,
+    /// Upstreams that no table had before.
+    created: HashSet<Arc<UpstreamId>>,
+    /// Upstreams whose endpoints have to be put together anew.
+    changed: HashSet<Arc<UpstreamId>>,
+    /// Upstreams that may have become unused.
+    released: HashSet<Arc<UpstreamId>>,
+}
+
+impl Builder<'_> {
+    fn section_changed(&mut self, key: &Key, bytes: &Bytes) {
+        let verdict = match (key, self.next.snapshot.section(key)) {
+            (_, None) => return,
+            (_, Some(Err(error))) => Verdict::Kept(Some(error.to_string())),
+            (Key::Listener(name), Some(Ok(Section::Listener(listener)))) => self.listener(*name, listener),
+            (Key::Host(pattern), Some(Ok(Section::Host(host)))) => self.host(pattern, host),
+            (Key::Upstream(id), Some(Ok(Section::Upstream(upstream)))) => {
+                self.changed_entry(id).balance = Some(upstream.balance);
+                Verdict::Served
+            }
+            (Key::Endpoints(id, slice), Some(Ok(Section::Endpoints(endpoints)))) => {
+                self.slice(id, slice, endpoints.endpoints.into())
+            }
+            (Key::Certificate(key), Some(Ok(Section::Certificate(certificate)))) => {
+                self.certificate(key, &certificate)
+            }
+            _ => Verdict::Kept(Some("section is of another kind than its key".to_owned())),
+        };
+        let stale = match verdict {
+            Verdict::Served => {
+                self.next.stale.remove(key);
+                return;
+            }
+            Verdict::ServedFaulty(reason) => Stale { reason: Some(reason), last_good: Some(bytes.clone()) },
+            Verdict::Kept(reason) => {
+                let last_good = self.last_good(key);
+                if let (None, Key::Host(pattern)) = (&last_good, key) {
+                    self.close_host(pattern, reason.clone().unwrap_or_default());
+                }
+                Stale { reason, last_good }
+            }
+        };
+        self.next.stale.insert(key.clone(), stale);
+    }
+
+    fn section_gone(&mut self, key: &Key) {
+        self.next.stale.remove(key);
+        match key {
+            Key::Listener(name) => {
+                self.listener(*name, snapshot::Listener::default());
+            }
+            Key::Host(pattern) => {
+                if let Some(host) = self.next.hosts.remove(pattern) {
+                    self.release(&host);
+                }
+            }
+            Key::Upstream(id) => self.changed_entry(id).balance = None,
+            Key::Endpoints(id, slice) => self.changed_entry(id).slices.retain(|(name, _)| name != slice),
+            Key::Certificate(key) => {
+                self.next.certificates.remove(key);
+            }
+        }
+    }
+
+    /// The bytes of what the previous table serves under a key.
+    fn last_good(&self, key: &Key) -> Option<Bytes> {
+        match self.previous.stale.get(key) {
+            Some(stale) => stale.last_good.clone(),
+            None => self.previous.snapshot.encoded(key).cloned(),
+        }
+    }
+
+    fn listener(&mut self, name: ListenerName, listener: snapshot::Listener) -> Verdict {
+        let snapshot::Listener { trusted_proxies, default_certificate } = listener;
+        let listener = Arc::new(Listener { trusted_proxies, default_certificate });
+        match name {
+            ListenerName::Http => self.next.http = listener,
+            ListenerName::Https => self.next.https = listener,
+        }
+        Verdict::Served
+    }
+
+    fn certificate(&mut self, key: &CertificateKey, certificate: &Certificate) -> Verdict {
+        let Certificate::Pair { chain, key: private_key, not_after } = certificate else {
+            return Verdict::Kept(None);
+        };
+        let served = match certificates::load(chain, private_key, *not_after, &self.next.provider) {
+            Ok(served) => served,
+            Err(reason) => return Verdict::Kept(Some(reason)),
+        };
+        let expired = *not_after <= self.now;
+        let before = self.next.certificates.get(key);
+        if expired && before.is_some_and(|before| before.not_after > self.now) {
+            return Verdict::Kept(Some(
+                "the certificate has expired; the one before it is served".to_owned(),
+            ));
+        }
+        self.next.certificates.insert(Arc::new(key.clone()), Arc::new(served));
+        if expired {
+            return Verdict::ServedFaulty("the certificate has expired; there is no better one".to_owned());
+        }
+        Verdict::Served
+    }
+
+    fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
+        if let Err(reason) = check(pattern, &host) {
+            return Verdict::Kept(Some(reason));
+        }
+        let mut paths = Paths::new();
+        for route in host.routes {
+            // In order of precedence: the first of the same condition stays.
+            if let Some(slot @ None) = paths.slot(&route.path) {
+                *slot = Some(Arc::new(self.route(route)));
+            }
+        }
+        self.put_host(pattern, Host { tls: host.tls, paths });
+        Verdict::Served
+    }
+
+    /// A host that has no good form answers 503 to everything, lest a less specific host answers for it.
+    fn close_host(&mut self, pattern: &HostPattern, reason: String) {
+        let owner =
+            ObjectRef { kind: "Host".to_owned(), namespace: String::new(), name: pattern.to_string() };
+        let path = PathMatch::Prefix("/".to_owned());
+        let route = snapshot::Route {
+            id: RouteId { owner, rule: "unreadable".to_owned(), matched: path.to_string() },
+            path,
+            action: snapshot::Action::Broken(reason),
+            serves: Serves::Everything,
+            redirect_to_tls: false,
+            timeouts: snapshot::Timeouts::default(),
+        };
+        let mut paths = Paths::new();
+        if let Some(slot) = paths.slot(&route.path) {
+            *slot = Some(Arc::new(self.route(route)));
+        }
+        self.put_host(pattern, Host { tls: None, paths });
+    }
+
+    fn put_host(&mut self, pattern: &HostPattern, host: Host) {
+        // The new routes have taken their upstreams already, so those that stay are never without a
+        // reference.
+        if let Some(before) = self.next.hosts.insert(pattern, Arc::new(host)) {
+            self.release(&before);
+        }
+    }
+
+    fn route(&mut self, route: snapshot::Route) -> Route {
+        let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
+        if existed {
+            self.next.updates.lives.push((live.clone(), route.timeouts));
+        }
+        let action = match route.action {
+            snapshot::Action::Forward(backends) => Action::Forward(
+                backends
+                    .into_iter()
+                    .map(|backend| Weighted {
+                        upstream: self.referenced(&backend.upstream),
+                        weight: backend.weight,
+                    })
+                    .collect(),
+            ),
+            snapshot::Action::Broken(reason) => Action::Broken(reason),
+        };
+        Route {
+            id: live.shared_id().clone(),
+            action,
+            serves: route.serves,
+            redirect_to_tls: route.redirect_to_tls,
+            timeouts: route.timeouts.into(),
+            live,
+        }
+    }
+
+    fn slice(&mut self, id: &UpstreamId, name: &Slice, endpoints: Arc<[Endpoint]>) -> Verdict {
+        let slices = &mut self.changed_entry(id).slices;
+        match slices.iter_mut().find(|(known, _)| known == name) {
+            Some((_, before)) => *before = endpoints,
+            None => slices.push((name.clone(), endpoints)),
+        }
+        Verdict::Served
+    }
+
+    fn referenced(&mut self, id: &UpstreamId) -> Arc<Upstream> {
+        let entry = self.entry(id);
+        entry.references += 1;
+        entry.cell.clone()
+    }
+
+    /// A host that is no longer in the table lets go of its upstreams.
+    fn release(&mut self, host: &Host) {
+        for route in host.paths.routes() {
+            let Action::Forward(backends) = &route.action else { continue };
+            for backend in backends {
+                self.entry(backend.upstream.id()).references -= 1;
+                self.released.insert(backend.upstream.shared_id().clone());
+            }
+        }
+    }
+
+    fn changed_entry(&mut self, id: &UpstreamId) -> &mut Entry {
+        let shared = self.entry(id).cell.shared_id().clone();
+        self.changed.insert(shared);
+        self.entry(id)
+    }
+
+    fn entry(&mut self, id: &UpstreamId) -> &mut Entry {
+        if !self.next.upstreams.contains_key(id) {
+            let id = Arc::new(id.clone());
+            self.next.upstreams.insert(id.clone(), Arc::new(Entry::new(id.clone())));
+            self.created.insert(id);
+        }
+        Arc::make_mut(self.next.upstreams.get_mut(id).expect("it was there or was just put there"))
+    }
+
+    fn finish(mut self) -> Table {
+        let changed = mem::take(&mut self.changed);
+        for id in changed.iter().chain(&mem::take(&mut self.released)) {
+            if self.next.upstreams.get(id).is_some_and(|entry| entry.unused()) {
+                self.next.upstreams.remove(id);
+            }
+        }
+        for id in &changed {
+            let Some(entry) = self.next.upstreams.get_mut(id) else { continue };
+            let entry = Arc::make_mut(entry);
+            let slices = entry.slices.iter().map(|(_, endpoints)| &**endpoints);
+            entry.members = Arc::new(Members::union(&entry.cell, &entry.members, entry.balance, slices));
+            if self.created.contains(id) {
+                // Nobody but this table knows the cell.
+                entry.cell.install(entry.members.clone());
+            } else {
+                self.next.updates.upstreams.push((entry.cell.clone(), entry.members.clone()));
+            }
+        }
+        self.next
+    }
+}
+
+/// What a host's section must keep to so that it can be looked up.
+fn check(pattern: &HostPattern, host: &snapshot::Host) -> Result<(), String> {
+    if let HostPattern::Exact(name) | HostPattern::Wildcard(name) = pattern
+        && (name.is_empty() || name.ends_with('.') || name.bytes().any(|byte| byte.is_ascii_uppercase()))
+    {
+        return Err(format!("host name {name:?} is not in lower case without a trailing dot"));
+    }
+    for route in &host.routes {
+        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
+        if !path.starts_with('/') {
+            return Err(format!("path {path:?} of {} does not begin with a slash", route.id));
+        }
+        if matches!(&route.path, PathMatch::Prefix(prefix) if prefix.len() > 1 && prefix.ends_with('/')) {
+            return Err(format!("prefix {path:?} of {} ends with a slash", route.id));
+        }
+        if matches!(&route.action, snapshot::Action::Forward(backends) if backends.is_empty()) {
+            return Err(format!("{} forwards to nothing", route.id));
+        }
+    }
+    Ok(())
+}

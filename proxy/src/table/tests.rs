@@ -1,0 +1,437 @@
+//! Tables: what is quarantined and what is served in its place, TLS of hosts, what outlives a table.
+
+mod properties;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use rustls::crypto::aws_lc_rs;
+use snapshot::frame::{Generation, Quarantined};
+use snapshot::{
+    Action as Act, Balance, Certificate, CertificateKey, Endpoint, Endpoints, Host, HostPattern, HostTls,
+    Key, ListenerName, Millis, ObjectRef, PathMatch, PrivateKey, RouteId, Section, Serves, Slice, Snapshot,
+    TlsVersion, UpstreamId, WeightedUpstream,
+};
+use tokio::time::Instant;
+
+use super::{Action, Table};
+use crate::upstream::choose;
+
+/// The time at which the tests' tables are built.
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_000_000)
+}
+
+fn empty() -> Table {
+    Table::empty(Arc::new(aws_lc_rs::default_provider()))
+}
+
+/// Builds and installs, as the feed does.
+fn build(snapshot: &Snapshot, previous: &Table) -> (Table, Vec<Quarantined>) {
+    let number = previous.generation().number + 1;
+    let (table, quarantined) =
+        Table::build(Generation { epoch: 1, number }, snapshot.clone(), previous, now());
+    table.install();
+    (table, quarantined)
+}
+
+fn upstream_id(service: &str) -> UpstreamId {
+    UpstreamId { namespace: "d".into(), service: service.into(), port: "80".into() }
+}
+
+fn route_id(name: &str) -> RouteId {
+    let owner = ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: name.into() };
+    RouteId { owner, rule: "r".into(), matched: "m".into() }
+}
+
+fn route(name: &str, path: PathMatch, services: &[&str]) -> snapshot::Route {
+    let backend = |service: &&str| WeightedUpstream { upstream: upstream_id(service), weight: 1 };
+    snapshot::Route {
+        id: route_id(name),
+        path,
+        action: Act::Forward(services.iter().map(backend).collect()),
+        serves: Serves::Everything,
+        redirect_to_tls: false,
+        timeouts: snapshot::Timeouts::default(),
+    }
+}
+
+fn prefix(path: &str) -> PathMatch {
+    PathMatch::Prefix(path.into())
+}
+
+fn host_key(name: &str) -> Key {
+    Key::Host(HostPattern::Exact(name.into()))
+}
+
+fn put_host(snapshot: &mut Snapshot, name: &str, routes: Vec<snapshot::Route>) {
+    snapshot.insert(host_key(name), &Section::Host(Host { tls: None, routes }));
+}
+
+fn put_upstream(snapshot: &mut Snapshot, service: &str) {
+    let section = Section::Upstream(snapshot::Upstream { balance: Balance::LeastConnections });
+    snapshot.insert(Key::Upstream(upstream_id(service)), &section);
+}
+
+fn put_slice(snapshot: &mut Snapshot, service: &str, slice: &str, ports: &[u16]) {
+    let endpoint =
+        |port: &u16| Endpoint { address: ([10, 0, 0, 1], *port).into(), ready: true, terminating: false };
+    let section = Section::Endpoints(Endpoints { endpoints: ports.iter().map(endpoint).collect() });
+    snapshot.insert(Key::Endpoints(upstream_id(service), Slice(slice.into())), &section);
+}
+
+/// A small world: host `h` forwards everything to `s`, which has two endpoints.
+fn world() -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    put_host(&mut snapshot, "h", vec![route("a", prefix("/"), &["s"])]);
+    put_upstream(&mut snapshot, "s");
+    put_slice(&mut snapshot, "s", "one", &[1, 2]);
+    snapshot
+}
+
+fn backends(table: &Table, host: &str) -> Vec<crate::upstream::Weighted> {
+    match &table.select(host, "/").unwrap().action {
+        Action::Forward(backends) => backends.clone(),
+        Action::Broken(reason) => panic!("{reason}"),
+    }
+}
+
+fn secret(name: &str) -> CertificateKey {
+    CertificateKey { namespace: "d".into(), secret: name.into() }
+}
+
+/// A self-signed pair that expires so many seconds after the tests' time.
+fn pair(expires_in: i64) -> (Vec<Bytes>, Vec<u8>, i64) {
+    let made = rcgen::generate_simple_self_signed(vec!["h".to_owned()]).unwrap();
+    let chain = vec![made.cert.der().to_vec().into()];
+    (chain, made.signing_key.serialize_der(), 1_000_000 + expires_in)
+}
+
+fn put_pair(snapshot: &mut Snapshot, name: &str, (chain, key, not_after): &(Vec<Bytes>, Vec<u8>, i64)) {
+    let certificate =
+        Certificate::Pair { chain: chain.clone(), key: PrivateKey::new(key), not_after: *not_after };
+    snapshot.insert(Key::Certificate(secret(name)), &Section::Certificate(certificate));
+}
+
+fn put_tls_host(snapshot: &mut Snapshot, pattern: HostPattern, certificate: &str, min_version: TlsVersion) {
+    let tls = Some(HostTls { certificate: secret(certificate), min_version });
+    snapshot.insert(Key::Host(pattern), &Section::Host(Host { tls, routes: vec![] }));
+}
+
+fn served(table: &Table, name: Option<&str>) -> Option<Vec<u8>> {
+    table.certificate(name).map(|key| key.cert[0].to_vec())
+}
+
+// ---- lookup
+
+#[test]
+fn a_wildcard_stands_for_one_label_that_is_not_empty() {
+    let mut snapshot = Snapshot::default();
+    let wildcard = Key::Host(HostPattern::Wildcard("x.y".into()));
+    let routes = vec![route("w", prefix("/"), &["s"])];
+    snapshot.insert(wildcard, &Section::Host(Host { tls: None, routes }));
+    let (table, _) = build(&snapshot, &empty());
+    assert!(table.select("a.x.y", "/").is_some());
+    for host in ["x.y", "b.a.x.y", ".x.y", "x", ""] {
+        assert!(table.select(host, "/").is_none(), "{host}");
+    }
+}
+
+#[test]
+fn a_path_of_slashes_costs_neither_the_stack_nor_the_routes_beside_it() {
+    let mut snapshot = Snapshot::default();
+    let (deep, endless) = ("/x".repeat(16_000), "/".repeat(1_000_000) + "x");
+    let routes = vec![
+        route("deep", prefix(&deep), &["s"]),
+        route("endless", prefix(&endless), &["s"]),
+        route("a", prefix("/"), &["s"]),
+    ];
+    put_host(&mut snapshot, "h", routes);
+    let (table, quarantined) = build(&snapshot, &empty());
+    assert!(quarantined.is_empty());
+    assert_eq!(table.select("h", &deep).unwrap().id.owner.name, "deep");
+    assert_eq!(table.select("h", &"/".repeat(30_000)).unwrap().id.owner.name, "a");
+}
+
+// ---- quarantine
+
+#[test]
+fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
+    let (good, _) = build(&world(), &empty());
+    for bad in [
+        vec![route("b", prefix("no-slash"), &["s"])],
+        vec![route("b", prefix("/slash/"), &["s"])],
+        vec![route("b", prefix("/"), &[])],
+    ] {
+        let mut snapshot = world();
+        put_host(&mut snapshot, "h", bad.clone());
+        put_host(&mut snapshot, "new", bad);
+        snapshot.insert(Key::Host(HostPattern::Any), &Section::Host(Host::default()));
+        let (table, quarantined) = build(&snapshot, &good);
+        let keys: Vec<_> = quarantined.into_iter().map(|section| section.key).collect();
+        assert_eq!(keys, [host_key("h"), host_key("new")]);
+        assert_eq!(*table.select("h", "/").unwrap().id, route_id("a"));
+        let closed = table.select("new", "/any/path").expect("it answers, lest another host answers for it");
+        assert!(matches!(&closed.action, Action::Broken(reason) if !reason.is_empty()));
+
+        // Still quarantined, and still served, in a generation that does not touch it; gone with its section.
+        put_upstream(&mut snapshot, "t");
+        let (table, quarantined) = build(&snapshot, &table);
+        assert_eq!((quarantined.len(), &*table.select("h", "/").unwrap().id), (2, &route_id("a")));
+        // From bad to worse: what was good before both stays.
+        snapshot.insert_encoded(host_key("h"), Bytes::from_static(&[0xFF; 3]));
+        let (table, quarantined) = build(&snapshot, &table);
+        assert_eq!((quarantined.len(), &*table.select("h", "/").unwrap().id), (2, &route_id("a")));
+        assert_eq!(table.served().encoded(&host_key("h")), world().encoded(&host_key("h")));
+        snapshot.remove(&host_key("h"));
+        let (table, quarantined) = build(&snapshot, &table);
+        assert_eq!((quarantined.len(), table.select("h", "/").is_some()), (1, false));
+    }
+}
+
+#[test]
+fn a_section_of_another_kind_than_its_key_is_quarantined() {
+    let mut snapshot = world();
+    let other = Section::Upstream(snapshot::Upstream::default());
+    for key in [
+        Key::Listener(ListenerName::Http),
+        host_key("h"),
+        Key::Endpoints(upstream_id("s"), Slice("one".into())),
+        Key::Certificate(secret("c")),
+    ] {
+        snapshot.insert(key, &other);
+    }
+    snapshot.insert(Key::Upstream(upstream_id("s")), &Section::Host(Host::default()));
+    let (good, _) = build(&world(), &empty());
+    let (table, quarantined) = build(&snapshot, &good);
+    assert_eq!(quarantined.len(), 5);
+    assert!(choose(&backends(&table, "h"), &[], Instant::now()).is_some());
+    let (table, _) = build(&snapshot, &empty());
+    assert!(matches!(table.select("h", "/").unwrap().action, Action::Broken(_)));
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_keeps_the_last_good_one() {
+    let (first, second) = (pair(100), pair(100));
+    let mut snapshot = Snapshot::default();
+    put_tls_host(&mut snapshot, HostPattern::Exact("h".into()), "c", TlsVersion::V1_2);
+    put_pair(&mut snapshot, "c", &first);
+    let (good, quarantined) = build(&snapshot, &empty());
+    assert!(quarantined.is_empty());
+    assert_eq!(served(&good, Some("h")), Some(first.0[0].to_vec()));
+
+    let not_matching = (second.0.clone(), first.1.clone(), second.2);
+    let refused = (second.0.clone(), second.1[..second.1.len() / 2].to_vec(), second.2);
+    let no_key = (second.0.clone(), b"-----BEGIN".to_vec(), second.2);
+    let no_certificate = (vec![Bytes::from_static(b"certificate")], second.1.clone(), second.2);
+    let no_chain = (vec![], second.1.clone(), second.2);
+    for bad in [not_matching, refused, no_key, no_certificate, no_chain] {
+        let mut snapshot = snapshot.clone();
+        put_pair(&mut snapshot, "c", &bad);
+        let (table, quarantined) = build(&snapshot, &good);
+        assert_eq!(quarantined.len(), 1);
+        assert_eq!(quarantined[0].key, Key::Certificate(secret("c")));
+        assert_eq!(served(&table, Some("h")), Some(first.0[0].to_vec()), "{}", quarantined[0].reason);
+        assert_eq!(table.certificates().collect::<Vec<_>>(), [(&secret("c"), first.2)]);
+        assert_eq!(table.served(), *good.snapshot());
+
+        let (table, quarantined) = build(&snapshot, &empty());
+        assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, None), "as if unknown");
+        assert!(!table.has_certificate("h"));
+
+        put_pair(&mut snapshot, "c", &second);
+        let (table, quarantined) = build(&snapshot, &table);
+        assert_eq!((quarantined.len(), served(&table, Some("h"))), (0, Some(second.0[0].to_vec())));
+    }
+}
+
+#[test]
+fn a_secret_that_went_bad_keeps_the_last_good_certificate_and_is_no_news() {
+    let first = pair(100);
+    let mut snapshot = Snapshot::default();
+    put_tls_host(&mut snapshot, HostPattern::Exact("h".into()), "c", TlsVersion::V1_2);
+    put_pair(&mut snapshot, "c", &first);
+    let (good, _) = build(&snapshot, &empty());
+    let bad = Section::Certificate(Certificate::Bad("tls.crt is missing".into()));
+    snapshot.insert(Key::Certificate(secret("c")), &bad);
+    let (table, quarantined) = build(&snapshot, &good);
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (0, Some(first.0[0].to_vec())));
+    // From bad to worse: what was good before both is still known.
+    put_pair(&mut snapshot, "c", &(first.0.clone(), vec![], first.2));
+    let (table, quarantined) = build(&snapshot, &table);
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, Some(first.0[0].to_vec())));
+    // Deleted for real.
+    snapshot.remove(&Key::Certificate(secret("c")));
+    let (table, quarantined) = build(&snapshot, &table);
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (0, None));
+}
+
+#[test]
+fn an_expired_certificate_is_served_only_for_want_of_a_better_one() {
+    let (expired, valid, older) = (pair(0), pair(1), pair(-5));
+    let mut snapshot = Snapshot::default();
+    put_tls_host(&mut snapshot, HostPattern::Exact("h".into()), "c", TlsVersion::V1_2);
+    put_pair(&mut snapshot, "c", &valid);
+    let (good, _) = build(&snapshot, &empty());
+    put_pair(&mut snapshot, "c", &expired);
+    let (table, quarantined) = build(&snapshot, &good);
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, Some(valid.0[0].to_vec())));
+    let (table, quarantined) = build(&snapshot, &empty());
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, Some(expired.0[0].to_vec())));
+    put_pair(&mut snapshot, "c", &older);
+    let (table, quarantined) = build(&snapshot, &table);
+    assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, Some(older.0[0].to_vec())));
+}
+
+// ---- TLS of hosts
+
+#[test]
+fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
+    let certificates: BTreeMap<_, _> = ["exact", "wildcard", "default"].map(|name| (name, pair(100))).into();
+    let der = |name: &str| Some(certificates[name].0[0].to_vec());
+    let mut snapshot = Snapshot::default();
+    for (name, pair) in &certificates {
+        put_pair(&mut snapshot, name, pair);
+    }
+    put_tls_host(&mut snapshot, HostPattern::Exact("a.x".into()), "exact", TlsVersion::V1_3);
+    put_tls_host(&mut snapshot, HostPattern::Wildcard("x".into()), "wildcard", TlsVersion::V1_2);
+    put_tls_host(&mut snapshot, HostPattern::Exact("missing.x".into()), "missing", TlsVersion::V1_3);
+    put_tls_host(&mut snapshot, HostPattern::Exact("missing".into()), "missing", TlsVersion::V1_3);
+    put_host(&mut snapshot, "plain.y", vec![]);
+    put_host(&mut snapshot, "plain.x", vec![]);
+    let (table, _) = build(&snapshot, &empty());
+    assert_eq!(served(&table, Some("plain.y")), None);
+    assert!(!table.has_certificate("plain.y"));
+    let default_certificate = Some(secret("default"));
+    let listener =
+        snapshot::Listener { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], default_certificate };
+    snapshot.insert(Key::Listener(ListenerName::Https), &Section::Listener(listener));
+    let (table, _) = build(&snapshot, &table);
+    for (name, certificate, has, version) in [
+        ("a.x", "exact", true, TlsVersion::V1_3),
+        ("b.x", "wildcard", true, TlsVersion::V1_2),
+        ("plain.x", "wildcard", true, TlsVersion::V1_2),
+        ("missing.x", "wildcard", false, TlsVersion::V1_3),
+        ("missing", "default", false, TlsVersion::V1_3),
+        ("plain.y", "default", true, TlsVersion::V1_2),
+        ("unknown", "default", true, TlsVersion::V1_2),
+    ] {
+        assert_eq!(served(&table, Some(name)), der(certificate), "{name}");
+        assert_eq!(table.has_certificate(name), has, "{name}");
+        assert_eq!(table.tls_min_version(Some(name)), version, "{name}");
+    }
+    assert_eq!(served(&table, None), der("default"));
+    assert_eq!(table.trusted_proxies(ListenerName::Https).len(), 1);
+    assert!(table.trusted_proxies(ListenerName::Http).is_empty());
+    snapshot.remove(&Key::Listener(ListenerName::Https));
+    let (table, _) = build(&snapshot, &table);
+    assert_eq!(served(&table, None), None);
+    assert!(table.trusted_proxies(ListenerName::Https).is_empty());
+}
+
+// ---- what outlives a table
+
+#[test]
+fn what_does_not_change_is_the_same_in_the_next_table() {
+    let mut snapshot = world();
+    put_host(&mut snapshot, "other", vec![route("o", prefix("/"), &["s"])]);
+    put_pair(&mut snapshot, "c", &pair(100));
+    put_tls_host(&mut snapshot, HostPattern::Exact("tls".into()), "c", TlsVersion::V1_2);
+    let (first, _) = build(&snapshot, &empty());
+    let mut edited = route("a", prefix("/"), &["s", "s"]);
+    edited.timeouts.idle = Millis(0);
+    put_host(&mut snapshot, "h", vec![edited]);
+    // The same address in another slice, as EndpointSlice controllers move them.
+    put_slice(&mut snapshot, "s", "one", &[1]);
+    put_slice(&mut snapshot, "s", "two", &[2, 3]);
+    let picked = choose(&backends(&first, "h"), &[([10, 0, 0, 1], 1).into()], Instant::now()).unwrap();
+    let (second, _) = build(&snapshot, &first);
+    assert!(Arc::ptr_eq(first.select("other", "/").unwrap(), second.select("other", "/").unwrap()));
+    let (before, after) = (first.select("h", "/").unwrap(), second.select("h", "/").unwrap());
+    assert!(!Arc::ptr_eq(before, after) && Arc::ptr_eq(&before.live, &after.live));
+    assert!(Arc::ptr_eq(&backends(&first, "h")[0].upstream, &backends(&second, "h")[1].upstream));
+    let keys = (first.certificate(Some("tls")).unwrap(), second.certificate(Some("tls")).unwrap());
+    assert!(Arc::ptr_eq(&keys.0, &keys.1));
+    // The endpoint that moved still counts what is in flight: the other two are picked before it.
+    let picks: Vec<_> =
+        (0..2).map(|_| choose(&backends(&second, "h"), &[], Instant::now()).unwrap()).collect();
+    assert!(picks.iter().all(|pick| pick.address() != picked.address()), "{picks:?}");
+}
+
+#[test]
+fn settings_reach_open_tunnels_when_the_table_is_installed() {
+    let (first, _) = build(&world(), &empty());
+    let live = first.select("h", "/").unwrap().live.clone();
+    assert_eq!(live.idle(), Some(Duration::from_hours(1)));
+    let mut snapshot = world();
+    let mut edited = route("a", PathMatch::Exact("/moved".into()), &["s"]);
+    edited.timeouts.idle = Millis(2_000);
+    edited.timeouts.send = Millis(0);
+    put_host(&mut snapshot, "h", vec![edited]);
+    let next = Generation { epoch: 1, number: 2 };
+    let (second, _) = Table::build(next, snapshot, &first, now());
+    assert_eq!(live.idle(), Some(Duration::from_hours(1)), "built is not served yet");
+    second.install();
+    assert_eq!((live.idle(), live.send()), (Some(Duration::from_secs(2)), None));
+
+    // A route that goes and comes back while a tunnel is open finds it again.
+    let (third, _) = build(&Snapshot::default(), &second);
+    drop((first, second));
+    let (fourth, _) = build(&world(), &third);
+    assert!(Arc::ptr_eq(&fourth.select("h", "/").unwrap().live, &live));
+    assert_eq!(live.idle(), Some(Duration::from_hours(1)));
+}
+
+#[test]
+fn an_upstream_that_is_new_is_complete_before_the_table_is_installed() {
+    let first = Generation { epoch: 1, number: 1 };
+    let (table, _) = Table::build(first, world(), &empty(), now());
+    assert!(choose(&backends(&table, "h"), &[], Instant::now()).is_some());
+}
+
+#[test]
+fn an_endpoint_that_leaves_and_comes_back_still_knows_its_tunnels() {
+    let (first, _) = build(&world(), &empty());
+    let busy = choose(&backends(&first, "h"), &[], Instant::now()).unwrap();
+    let mut snapshot = world();
+    put_slice(&mut snapshot, "s", "one", &[3]);
+    let (second, _) = build(&snapshot, &first);
+    assert_eq!(choose(&backends(&second, "h"), &[], Instant::now()).unwrap().address().port(), 3);
+    let (third, _) = build(&world(), &second);
+    for _ in 0..8 {
+        let pick = choose(&backends(&third, "h"), &[], Instant::now()).unwrap();
+        assert_ne!(pick.address(), busy.address());
+    }
+}
+
+#[test]
+fn a_table_is_freed_while_a_tunnel_lives_on() {
+    let (first, _) = build(&world(), &empty());
+    let first = Arc::new(first);
+    let freed = Arc::downgrade(&first);
+    let route: Weak<_> = Arc::downgrade(first.select("h", "/").unwrap());
+    let upstream = Arc::downgrade(&backends(&first, "h")[0].upstream);
+    let (live, picked) = (
+        first.select("h", "/").unwrap().live.clone(),
+        choose(&backends(&first, "h"), &[], Instant::now()).unwrap(),
+    );
+    let (second, _) = build(&Snapshot::default(), &first);
+    drop(first);
+    assert!(freed.upgrade().is_none() && route.upgrade().is_none() && upstream.upgrade().is_none());
+    assert_eq!((live.id(), picked.address().port() > 0), (&route_id("a"), true));
+    assert!(size_of_val(&picked) <= 16);
+    drop(second);
+    picked.connect_failed(Instant::now());
+}
+
+#[test]
+fn no_private_key_shows_in_a_table() {
+    let made = pair(100);
+    let mut snapshot = Snapshot::default();
+    put_pair(&mut snapshot, "c", &made);
+    let (table, _) = build(&snapshot, &empty());
+    let shown = format!("{table:?}");
+    assert!(shown.len() < 300 && shown.contains("generation"), "{shown}");
+}

@@ -1,0 +1,214 @@
+//! Properties of tables: a lookup equals a linear one, and a build on top of another equals one from scratch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use snapshot::{Host, HostPattern, Key, PathMatch, RouteId, Section, Slice, Snapshot};
+
+use super::{build, empty, put_slice, put_upstream, route, upstream_id};
+use crate::table::{Action, Table};
+
+fn a_path() -> impl Strategy<Value = String> {
+    let segment = prop_oneof![Just(""), Just("a"), Just("b"), Just("ab")];
+    proptest::collection::vec(segment, 0..4).prop_map(|segments| format!("/{}", segments.join("/")))
+}
+
+fn a_match() -> impl Strategy<Value = PathMatch> {
+    (any::<bool>(), a_path()).prop_map(|(exact, path)| {
+        let prefix = path.trim_end_matches('/');
+        match (exact, prefix.is_empty()) {
+            (true, _) => PathMatch::Exact(path),
+            (false, true) => PathMatch::Prefix("/".to_owned()),
+            (false, false) => PathMatch::Prefix(prefix.to_owned()),
+        }
+    })
+}
+
+fn a_pattern() -> impl Strategy<Value = HostPattern> {
+    prop_oneof![
+        "(x|y|a\\.x|b\\.a\\.x)".prop_map(HostPattern::Exact),
+        "(x|y|a\\.x)".prop_map(HostPattern::Wildcard),
+        Just(HostPattern::Any),
+    ]
+}
+
+/// Names, paths and services come from so few that they meet.
+fn some_hosts() -> impl Strategy<Value = BTreeMap<HostPattern, Vec<(PathMatch, Vec<u8>)>>> {
+    let routes = (a_match(), proptest::collection::vec(0..4u8, 1..3));
+    proptest::collection::btree_map(a_pattern(), proptest::collection::vec(routes, 0..8), 0..6)
+}
+
+fn snapshot_of(hosts: &BTreeMap<HostPattern, Vec<(PathMatch, Vec<u8>)>>) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    for (pattern, routes) in hosts {
+        let routes = routes.iter().enumerate().map(|(at, (path, services))| {
+            let services: Vec<_> = services.iter().map(|service| format!("s{service}")).collect();
+            let services: Vec<_> = services.iter().map(String::as_str).collect();
+            route(&format!("{pattern} {at}"), path.clone(), &services)
+        });
+        let section = Section::Host(Host { tls: None, routes: routes.collect() });
+        snapshot.insert(Key::Host(pattern.clone()), &section);
+    }
+    snapshot
+}
+
+/// What a lookup means, in linear time.
+fn oracle(snapshot: &Snapshot, host: &str, path: &str) -> Option<RouteId> {
+    let (_, suffix) = host.split_once('.').unwrap_or(("", ""));
+    let candidates =
+        [HostPattern::Exact(host.to_owned()), HostPattern::Wildcard(suffix.to_owned()), HostPattern::Any];
+    let section = candidates.into_iter().find_map(|pattern| snapshot.section(&Key::Host(pattern)))?;
+    let Ok(Section::Host(Host { routes, .. })) = section else { panic!("{section:?}") };
+    let mut best: Option<(usize, RouteId)> = None;
+    for route in routes {
+        let length = match &route.path {
+            PathMatch::Exact(exact) if exact == path => usize::MAX,
+            PathMatch::Prefix(prefix) if prefix == "/" => 1,
+            PathMatch::Prefix(prefix)
+                if path
+                    .strip_prefix(&**prefix)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) =>
+            {
+                prefix.len()
+            }
+            _ => continue,
+        };
+        if best.as_ref().is_none_or(|(longest, _)| length > *longest) {
+            best = Some((length, route.id));
+        }
+    }
+    best.map(|(_, id)| id)
+}
+
+fn a_host() -> impl Strategy<Value = String> {
+    "(x|y|z|a\\.x|b\\.x|b\\.a\\.x|c\\.b\\.a\\.x)"
+}
+
+proptest! {
+    #[test]
+    fn a_lookup_equals_the_linear_one(
+        hosts in some_hosts(),
+        requests in proptest::collection::vec((a_host(), a_path()), 40),
+    ) {
+        let snapshot = snapshot_of(&hosts);
+        let (table, quarantined) = build(&snapshot, &empty());
+        prop_assert!(quarantined.is_empty());
+        for (host, path) in requests {
+            let found = table.select(&host, &path).map(|route| (*route.id).clone());
+            prop_assert_eq!(found, oracle(&snapshot, &host, &path), "{} {}", host, path);
+        }
+    }
+}
+
+// ---- incremental
+
+/// One step: sections to put (good or undecodable) and to take away.
+#[derive(Clone, Debug)]
+enum Step {
+    Host(HostPattern, Vec<(PathMatch, Vec<u8>)>),
+    Upstream(u8),
+    Slice(u8, u8, Vec<u16>),
+    Unreadable(Key, usize),
+    Gone(Key),
+}
+
+impl Step {
+    fn carry_out(self, snapshot: &mut Snapshot) {
+        match self {
+            Self::Host(pattern, routes) => {
+                let one = snapshot_of(&BTreeMap::from([(pattern.clone(), routes)]));
+                let key = Key::Host(pattern);
+                snapshot.insert_encoded(key.clone(), one.encoded(&key).unwrap().clone());
+            }
+            Self::Upstream(service) => put_upstream(snapshot, &format!("s{service}")),
+            Self::Slice(service, slice, ports) => {
+                put_slice(snapshot, &format!("s{service}"), &slice.to_string(), &ports);
+            }
+            Self::Unreadable(key, length) => snapshot.insert_encoded(key, vec![0xFF; length].into()),
+            Self::Gone(key) => snapshot.remove(&key),
+        }
+    }
+}
+
+fn a_key() -> impl Strategy<Value = Key> {
+    prop_oneof![
+        a_pattern().prop_map(Key::Host),
+        (0..4u8).prop_map(|service| Key::Upstream(upstream_id(&format!("s{service}")))),
+        (0..4u8, 0..3u8).prop_map(|(service, slice)| {
+            Key::Endpoints(upstream_id(&format!("s{service}")), Slice(slice.to_string()))
+        }),
+    ]
+}
+
+fn a_step() -> impl Strategy<Value = Step> {
+    let routes = proptest::collection::vec((a_match(), proptest::collection::vec(0..4u8, 1..3)), 0..4);
+    prop_oneof![
+        3 => (a_pattern(), routes).prop_map(|(pattern, routes)| Step::Host(pattern, routes)),
+        2 => (0..4u8).prop_map(Step::Upstream),
+        3 => (0..4u8, 0..3u8, proptest::collection::btree_set(1..5u16, 0..4))
+            .prop_map(|(service, slice, ports)| Step::Slice(service, slice, ports.into_iter().collect())),
+        2 => (a_key(), 1..4usize).prop_map(|(key, length)| Step::Unreadable(key, length)),
+        2 => a_key().prop_map(Step::Gone),
+    ]
+}
+
+/// Everything that can be asked of a table, as text.
+fn answers(table: &Table) -> Vec<String> {
+    let mut answers = Vec::new();
+    for host in ["x", "y", "z", "a.x", "b.x", "b.a.x", "c.b.a.x"] {
+        for path in ["/", "/a", "/a/", "/a/b", "/ab", "//a", "/b/a/ab", "/a/b/"] {
+            let answer = table.select(host, path).map(|route| match &route.action {
+                Action::Broken(_) => format!("{} broken", route.id),
+                Action::Forward(backends) => {
+                    let backends: Vec<_> = backends
+                        .iter()
+                        .map(|backend| (backend.upstream.id().to_string(), backend.upstream.summary()))
+                        .collect();
+                    format!("{} {backends:?}", route.id)
+                }
+            });
+            answers.push(format!("{host}{path}: {answer:?}"));
+        }
+    }
+    answers.push(format!("{} hosts, upstreams {:?}", table.hosts(), table.upstream_references()));
+    answers
+}
+
+proptest! {
+    #[test]
+    fn built_step_by_step_it_equals_one_built_from_the_good_forms(
+        steps in proptest::collection::vec(proptest::collection::vec(a_step(), 1..4), 1..8),
+    ) {
+        let (mut received, mut good, mut table) = (Snapshot::default(), Snapshot::default(), empty());
+        for generation in steps {
+            for step in generation {
+                step.carry_out(&mut received);
+            }
+            for (key, section) in received.sections() {
+                if section.is_ok() {
+                    good.insert_encoded(key.clone(), received.encoded(key).unwrap().clone());
+                }
+            }
+            let gone: Vec<_> = good.iter().map(|(key, _)| key.clone()).collect();
+            for key in gone.iter().filter(|key| received.encoded(key).is_none()) {
+                good.remove(key);
+            }
+            let (next, quarantined) = build(&received, &table);
+            let unreadable: Vec<_> =
+                received.sections().filter(|(_, section)| section.is_err()).map(|(key, _)| key).collect();
+            prop_assert_eq!(quarantined.iter().map(|section| &section.key).collect::<Vec<_>>(), unreadable);
+            prop_assert_eq!(next.served(), good.clone());
+            prop_assert_eq!(next.digest(), received.digest());
+            // What never had a good form is closed, here as there.
+            let mut closed = good.clone();
+            for section in quarantined.iter().filter(|section| good.encoded(&section.key).is_none()) {
+                if matches!(section.key, Key::Host(_)) {
+                    closed.insert_encoded(section.key.clone(), Bytes::from_static(&[0xFF; 3]));
+                }
+            }
+            prop_assert_eq!(answers(&next), answers(&build(&closed, &empty()).0));
+            table = next;
+        }
+    }
+}

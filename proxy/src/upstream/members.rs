@@ -1,0 +1,103 @@
+//! The endpoints of an upstream at one time: the union of its slices.
+
+#[cfg(test)]
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use snapshot::Balance;
+
+use super::Upstream;
+use super::endpoint::Endpoint;
+
+/// Immutable, swapped whole. Each list is sorted by address.
+#[derive(Default)]
+pub(crate) struct Members {
+    pub(super) balance: Balance,
+    /// Take new tunnels.
+    pub(super) ready: Box<[Arc<Endpoint>]>,
+    /// Take new tunnels where nothing is ready.
+    pub(super) terminating: Box<[Arc<Endpoint>]>,
+    /// Take none, and are kept for their counts and health.
+    waiting: Box<[Arc<Endpoint>]>,
+    /// Gone, with something still in flight: found again should they come back, say in another slice.
+    departed: Box<[Weak<Endpoint>]>,
+}
+
+impl Members {
+    /// The union of `slices`; an address in several of them is one endpoint, ready where any says so.
+    /// Endpoints of `before` whose address stays are the same in the result. Without a balance the upstream
+    /// has no section, and so no endpoints either.
+    pub(crate) fn union<'a>(
+        upstream: &Arc<Upstream>,
+        before: &Self,
+        balance: Option<Balance>,
+        slices: impl Iterator<Item = &'a [snapshot::Endpoint]>,
+    ) -> Self {
+        let mut listed: Vec<snapshot::Endpoint> = match balance {
+            Some(_) => slices.flatten().copied().collect(),
+            None => Vec::new(),
+        };
+        // Stable: each slice is a sorted run already, which this sort makes use of.
+        listed.sort_by_key(|endpoint| endpoint.address);
+        listed.dedup_by(|next, kept| {
+            let same = next.address == kept.address;
+            if same {
+                kept.ready |= next.ready;
+                kept.terminating |= next.terminating;
+            }
+            same
+        });
+
+        let (mut ready, mut terminating, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut known, mut departed) = (before.known().into_iter().peekable(), Vec::new());
+        for entry in listed {
+            let left = |known: &Arc<Endpoint>| known.address() < entry.address;
+            while let Some(gone) = known.next_if(left) {
+                departed.push(gone);
+            }
+            let endpoint = known
+                .next_if(|known| known.address() == entry.address)
+                .unwrap_or_else(|| Endpoint::new(entry.address, upstream));
+            match (entry.ready, entry.terminating) {
+                (true, _) => ready.push(endpoint),
+                (false, true) => terminating.push(endpoint),
+                (false, false) => waiting.push(endpoint),
+            }
+        }
+        departed.extend(known);
+        Self {
+            balance: balance.unwrap_or_default(),
+            ready: ready.into(),
+            terminating: terminating.into(),
+            waiting: waiting.into(),
+            departed: departed
+                .iter()
+                .filter(|endpoint| endpoint.in_flight() > 0)
+                .map(Arc::downgrade)
+                .collect(),
+        }
+    }
+
+    /// Every endpoint that can be found again, sorted by address, each address once.
+    fn known(&self) -> Vec<Arc<Endpoint>> {
+        let departed = self.departed.iter().filter_map(Weak::upgrade);
+        let listed = self.ready.iter().chain(&self.terminating).chain(&self.waiting);
+        let mut known: Vec<_> = listed.cloned().chain(departed).collect();
+        known.sort_by_key(|endpoint| endpoint.address());
+        known
+    }
+
+    /// Address and standing of every endpoint, to compare sets by.
+    #[cfg(test)]
+    pub(super) fn summary(&self) -> Vec<(SocketAddr, &'static str)> {
+        let named = |list: &[Arc<Endpoint>], name| {
+            list.iter().map(|endpoint| (endpoint.address(), name)).collect::<Vec<_>>()
+        };
+        [
+            named(&self.ready, "ready"),
+            named(&self.terminating, "terminating"),
+            named(&self.waiting, "waiting"),
+        ]
+        .concat()
+    }
+}

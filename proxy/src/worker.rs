@@ -1,0 +1,142 @@
+//! One core's thread: its runtime, its connections, the registry of its tunnels, one sweep a second.
+//!
+//! Both sockets of a tunnel live on one thread, so that nothing wakes another. Workers share the table, the counters
+//! and the endpoints' in-flight counts, and nothing else; orders reach them as messages.
+
+use std::sync::Arc;
+use std::thread;
+
+use arc_swap::ArcSwap;
+use snapshot::ListenerName;
+use std::net::SocketAddr;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::close::CloseReason;
+use crate::connection;
+use crate::http::Pool;
+use crate::table::Table;
+use crate::telemetry::Telemetry;
+use crate::tls::Policies;
+
+pub(crate) mod registry;
+
+/// Accepted sockets that wait for their worker. The acceptor waits where there is no room.
+const INBOX: usize = 1024;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The table of the moment.
+    pub table: Arc<ArcSwap<Table>>,
+    /// TLS configurations.
+    pub tls: Policies,
+    /// Metrics and records.
+    pub telemetry: Arc<Telemetry>,
+    /// The port that redirects and forwarding fields name for the plain listener.
+    pub public_http_port: u16,
+    /// The same for the TLS listener.
+    pub public_https_port: u16,
+    /// Cancelled when the proxy stops accepting: connections end with the response that is under way.
+    pub leaving: CancellationToken,
+}
+
+/// What the connections of one worker share.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) shared: Arc<Shared>,
+    /// Owns every task of this worker.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) pool: Pool,
+}
+
+/// A socket that was accepted.
+#[derive(Debug)]
+pub struct Arrival {
+    /// Non-blocking.
+    pub stream: std::net::TcpStream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Where it came in.
+    pub listener: ListenerName,
+}
+
+/// What a worker can be told.
+#[derive(Debug)]
+pub enum Order {
+    /// How many tunnels are open?
+    Count(oneshot::Sender<usize>),
+    /// Close so many of the tunnels that are not closing yet. The answer is how many there were.
+    Close(usize, CloseReason, oneshot::Sender<usize>),
+}
+
+/// The handle of a worker. Its thread ends when the inbox is closed and its last task has ended.
+#[derive(Debug)]
+pub struct Worker {
+    /// Where accepted sockets go.
+    pub inbox: mpsc::Sender<Arrival>,
+    /// Where orders go.
+    pub orders: mpsc::Sender<Order>,
+    tasks: TaskTracker,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Worker {
+    /// Starts the thread.
+    pub fn start(index: usize, shared: Arc<Shared>) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (inbox, arrivals) = mpsc::channel(INBOX);
+        let (orders, received) = mpsc::channel(16);
+        let tasks = TaskTracker::new();
+        let home = Arc::new(Home { shared, tasks: tasks.clone(), pool: Pool::default() });
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || runtime.block_on(work(&home, arrivals, received)))?;
+        Ok(Self { inbox, orders, tasks, thread })
+    }
+
+    /// Connections and tunnels that it carries or is about to.
+    pub fn load(&self) -> usize {
+        self.tasks.len() + (self.inbox.max_capacity() - self.inbox.capacity())
+    }
+
+    /// Lets the thread end when its work is done, and waits for that.
+    pub fn join(self) -> thread::Result<()> {
+        drop((self.inbox, self.orders));
+        self.thread.join()
+    }
+}
+
+async fn work(home: &Arc<Home>, mut arrivals: mpsc::Receiver<Arrival>, mut orders: mpsc::Receiver<Order>) {
+    let mut sweeps = interval(registry::SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut accepting = true;
+    loop {
+        tokio::select! {
+            Some(order) = orders.recv() => obey(order),
+            arrival = arrivals.recv(), if accepting => match arrival {
+                Some(arrival) => drop(home.tasks.spawn(connection::serve(home.clone(), arrival))),
+                None => {
+                    accepting = false;
+                    home.tasks.close();
+                    home.pool.clear();
+                }
+            },
+            _ = sweeps.tick() => {
+                registry::sweep();
+                home.pool.sweep();
+            }
+            () = home.tasks.wait(), if !accepting => return,
+        }
+    }
+}
+
+fn obey(order: Order) {
+    // Who asked may have left meanwhile.
+    match order {
+        Order::Count(answer) => drop(answer.send(registry::count())),
+        Order::Close(most, reason, answer) => drop(answer.send(registry::close(most, reason))),
+    }
+}
