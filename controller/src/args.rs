@@ -47,11 +47,11 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
 
-    /// Of the IngressClasses that name this controller, serve only the one of this name.
+    /// Of the ingress classes that name this controller, serve only the one of this name.
     #[arg(long, env = "LONGHAUL_INGRESS_CLASS", value_name = "NAME")]
     pub ingress_class: Option<String>,
 
-    /// IngressClasses whose `spec.controller` is this are ours.
+    /// Every IngressClass whose `spec.controller` is this is ours.
     #[arg(
         long,
         env = "LONGHAUL_CONTROLLER_NAME",

@@ -160,18 +160,18 @@ impl Metrics {
         let by_kind = |family: &Family<ByKind, Gauge>, counts: &[(String, usize)]| {
             family.clear();
             for (kind, count) in counts {
-                family.get_or_create(&ByKind { kind: kind.clone() }).set(*count as i64);
+                family.get_or_create(&ByKind { kind: kind.clone() }).set(level(*count));
             }
         };
         by_kind(&self.objects, &levels.objects);
         by_kind(&self.sections, &levels.sections);
         self.generation.set(i64::try_from(levels.generation).unwrap_or(i64::MAX));
-        self.proxies.set(levels.proxies as i64);
-        self.proxies_current.set(levels.proxies_current as i64);
-        self.quarantined.set(levels.quarantined as i64);
+        self.proxies.set(level(levels.proxies));
+        self.proxies_current.set(level(levels.proxies_current));
+        self.quarantined.set(level(levels.quarantined));
         self.diagnostics.clear();
         for (severity, count) in &levels.diagnostics {
-            self.diagnostics.get_or_create(&BySeverity { severity: severity.clone() }).set(*count as i64);
+            self.diagnostics.get_or_create(&BySeverity { severity: severity.clone() }).set(level(*count));
         }
         self.certificate_expiry.clear();
         for (namespace, secret, expiry) in &levels.certificates {
@@ -186,4 +186,8 @@ impl Metrics {
         text::encode(&mut text, &self.registry)?;
         Ok(text)
     }
+}
+
+fn level(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

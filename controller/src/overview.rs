@@ -28,7 +28,7 @@ pub struct Overview {
 
 /// Whether proxies serve an object as it is now: the condition `Programmed`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Programmed {
+enum Acknowledged {
     /// All do.
     Programmed,
     /// Some have not acknowledged it yet.
@@ -276,16 +276,16 @@ fn programmed(proxies: &Proxies, since: u64, rejected: Option<&str>) -> Conditio
     let serving = proxies.values().filter(serves).count();
     let refused = proxies.values().find_map(|proxy| proxy.refused.as_deref().filter(|_| !serves(&proxy)));
     let (state, message) = match rejected.or(refused) {
-        _ if proxies.is_empty() => (Programmed::NoProxy, "no proxy is connected".to_owned()),
-        Some(reason) => (Programmed::Rejected, reason.to_owned()),
+        _ if proxies.is_empty() => (Acknowledged::NoProxy, "no proxy is connected".to_owned()),
+        Some(reason) => (Acknowledged::Rejected, reason.to_owned()),
         None if serving < proxies.len() => {
-            (Programmed::Pending, format!("{serving}/{} proxies", proxies.len()))
+            (Acknowledged::Pending, format!("{serving}/{} proxies", proxies.len()))
         }
-        None => (Programmed::Programmed, format!("{serving}/{} proxies", proxies.len())),
+        None => (Acknowledged::Programmed, format!("{serving}/{} proxies", proxies.len())),
     };
     Condition {
         type_: "Programmed".into(),
-        status: state == Programmed::Programmed,
+        status: state == Acknowledged::Programmed,
         reason: format!("{state:?}"),
         message,
     }
@@ -384,5 +384,16 @@ mod tests {
         let rejections = rejections(&proxies);
         assert_eq!(rejections[0].object, ObjectRef::new("Secret", "d", "s"));
         assert_eq!(rejections[0].reason, "Rejected");
+    }
+
+    #[test]
+    fn certificates_tell_when_they_expire() {
+        let mut snapshot = Snapshot::default();
+        let key = snapshot::PrivateKey::new(b"key");
+        let pair = Certificate::Pair { chain: Vec::new(), key, not_after: 1_800_000_000 };
+        snapshot.insert(Key::Certificate(certificate()), &Section::Certificate(pair));
+        let other = CertificateKey { secret: "bad".into(), ..certificate() };
+        snapshot.insert(Key::Certificate(other), &Section::Certificate(Certificate::Bad("why".into())));
+        assert_eq!(expiries(&snapshot), [("d".into(), "s".into(), 1_800_000_000)]);
     }
 }

@@ -164,8 +164,8 @@ mod tests {
         assert_eq!(publisher.publish(&snapshot(&["a"])), 2);
         assert_eq!(publisher.publish(&snapshot(&["a"])), 2);
         assert_eq!(publisher.publish(&snapshot(&["b"])), 3);
-        let published = newest.borrow().clone().unwrap();
-        assert_eq!((published.generation.number, published.snapshot), (3, snapshot(&["b"])));
+        let last = newest.borrow().clone().unwrap();
+        assert_eq!((last.generation.number, last.snapshot), (3, snapshot(&["b"])));
     }
 
     #[test]

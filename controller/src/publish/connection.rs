@@ -21,7 +21,7 @@ use super::{Proxies, Published, Publisher};
 const GREETING: Duration = Duration::from_secs(10);
 
 /// How long a proxy may take to receive, build and acknowledge a generation.
-const DELIVERY: Duration = Duration::from_secs(120);
+const DELIVERY: Duration = Duration::from_mins(2);
 
 /// How long after a proxy refused a full generation the same one is offered again. Whatever is wrong with it then is
 /// hardly put right by another copy; but a proxy without a snapshot must not stay so either.
@@ -80,11 +80,11 @@ pub(super) async fn serve(stream: UnixStream, publisher: &Publisher, id: u64) ->
     }
     tracing::info!(proxy = id, version, number = generation.number, "a proxy is connected");
     let seat = Seat::take(&publisher.proxies, id, version);
-    let mut published = publisher.published();
-    let first = newer(&mut published, 0, &mut incoming, &seat, None).await?;
+    let mut newest = publisher.published();
+    let first = newer(&mut newest, 0, &mut incoming, &seat, None).await?;
     // What a proxy holds already is not sent again. Which generation it calls that does not matter.
     let held = (digest == first.snapshot.digest()).then(|| first.snapshot.clone());
-    Feeding { incoming, outgoing, seat, published, held }.run(first).await
+    Feeding { incoming, outgoing, seat, newest, held }.run(first).await
 }
 
 /// A connection whose proxy is known.
@@ -92,7 +92,7 @@ struct Feeding<'p> {
     incoming: Incoming,
     outgoing: Outgoing<'p>,
     seat: Seat<'p>,
-    published: watch::Receiver<Option<Published>>,
+    newest: watch::Receiver<Option<Published>>,
     /// What the proxy holds, as far as that is known.
     held: Option<Snapshot>,
 }
@@ -122,7 +122,7 @@ impl Feeding<'_> {
                 }
             };
             let number = next.generation.number;
-            next = newer(&mut self.published, number, &mut self.incoming, &self.seat, again).await?;
+            next = newer(&mut self.newest, number, &mut self.incoming, &self.seat, again).await?;
         }
     }
 
@@ -174,10 +174,11 @@ async fn newer(
         };
         let same = again.and_then(|at| Some((at, published.borrow().clone()?)));
         tokio::select! {
-            newest = published.wait_for(is_newer) => match &*newest.map_err(|_| Ended::Stopping)? {
-                Some(newest) => return Ok(newest.clone()),
-                None => {}
-            },
+            newest = published.wait_for(is_newer) => {
+                if let Some(newest) = &*newest.map_err(|_| Ended::Stopping)? {
+                    return Ok(newest.clone());
+                }
+            }
             message = incoming.next() => seat.take_late(message?)?,
             same = wait(same) => return Ok(same),
         }

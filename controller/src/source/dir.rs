@@ -158,8 +158,9 @@ impl Directory {
             Ok(watcher) => watcher,
             Err(source) => return Err(StartError::Unwatched { path: named, source }),
         };
-        let (watched, catalogue) = (Watched::default(), Catalogue::default());
-        let mut directory = Self { root, watcher, watched, lost, catalogue, batches, said };
+        let catalogue = Catalogue::default();
+        let mut directory =
+            Self { root, watcher, watched: Watched::default(), lost, catalogue, batches, said };
         let scan = directory.look();
         match scan.unreadable.get(&directory.root) {
             Some(reason) => Err(StartError::Unreadable { path: named, reason: reason.clone() }),

@@ -4,7 +4,6 @@
 //! Several documents, `kind: List`, an absent namespace and `stringData` mean what they mean to `kubectl apply`.
 //! The bounds of the custom resource's schema are not looked at here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
@@ -12,6 +11,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use translate::{Kind, Object};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::decode::{Mistake, decode, nearest};
 use super::yaml::{self, Node, Value};
@@ -54,11 +54,12 @@ pub(crate) struct Remark {
     pub(crate) line: u32,
 }
 
-/// The line of every field of an object.
+/// The line of every field of an object. Paths are kept as hashes: a world of ten thousand objects has a million.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
     first: u32,
-    fields: BTreeMap<Vec<String>, u32>,
+    /// Sorted.
+    fields: Vec<(u64, u32)>,
 }
 
 impl Lines {
@@ -71,8 +72,9 @@ impl Lines {
     pub fn of(&self, field: &str) -> u32 {
         let mut path = segments(field);
         while !path.is_empty() {
-            if let Some(line) = self.fields.get(&path) {
-                return *line;
+            let hash = xxh3_64(joined(&path).as_bytes());
+            if let Ok(found) = self.fields.binary_search_by_key(&hash, |(hash, _)| *hash) {
+                return self.fields[found].1;
             }
             path.pop();
         }
@@ -80,15 +82,17 @@ impl Lines {
     }
 
     fn new(root: &Node) -> Self {
-        let mut lines = Self { first: root.line, fields: BTreeMap::new() };
+        let mut lines = Self { first: root.line, fields: Vec::new() };
         lines.walk(root, &mut Vec::new());
+        lines.fields.sort_unstable();
+        lines.fields.shrink_to_fit();
         lines
     }
 
     fn walk(&mut self, node: &Node, path: &mut Vec<String>) {
         let mut child = |segment: String, line: u32, node: &Node| {
             path.push(segment);
-            self.fields.insert(path.clone(), line);
+            self.fields.push((xxh3_64(joined(path).as_bytes()), line));
             self.walk(node, path);
             path.pop();
         };
@@ -106,6 +110,10 @@ impl Lines {
             _ => {}
         }
     }
+}
+
+fn joined(path: &[String]) -> String {
+    path.join("\u{1f}")
 }
 
 /// Takes `spec.rules[0].host` and `metadata.annotations[a.b/c]` apart.

@@ -4,7 +4,7 @@
 //! `yes`, `no`, `on`, `off` are booleans, and `<<` merges mappings. A key that is set twice makes the text
 //! unreadable, as for every strict reader. This module knows nothing of Kubernetes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
@@ -175,7 +175,7 @@ impl Builder {
     }
 
     fn finish(&mut self, node: Node, anchor: usize) -> Result<(), Unreadable> {
-        let (node, line) = (Arc::new(node.clone()), node.line);
+        let (line, node) = (node.line, Arc::new(node));
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
@@ -210,7 +210,7 @@ fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Unreadable> {
         return Ok(entries);
     }
     let (merges, mut own): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.key == "<<");
-    let mut seen: BTreeMap<String, ()> = own.iter().map(|entry| (entry.key.clone(), ())).collect();
+    let mut seen: BTreeSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
     for merge in merges {
         let sources: Vec<&Node> = match &merge.node.value {
             Value::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
@@ -221,7 +221,7 @@ fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, Unreadable> {
                 return unreadable(merge.line, "`<<` merges mappings only");
             };
             for entry in inherited {
-                if seen.insert(entry.key.clone(), ()).is_none() {
+                if seen.insert(entry.key.clone()) {
                     own.push(entry.clone());
                 }
             }
@@ -337,13 +337,13 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_said_with_its_line() {
         let deep = format!("a:\n  {}{}", "[".repeat(80), "]".repeat(80));
-        let bomb = "a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned()
-            + &('b'..='h')
-                .map(|name| {
-                    let before = char::from(name as u8 - 1);
-                    format!("{name}: &{name} [{}]\n", vec![format!("*{before}"); 10].join(","))
-                })
-                .collect::<String>();
+        let tenfold = |(before, name)| {
+            let aliases = vec![format!("*{before}"); 10].join(",");
+            format!("{name}: &{name} [{aliases}]\n")
+        };
+        let mut bomb = vec!["a: &a [1,1,1,1,1,1,1,1,1,1]\n".to_owned()];
+        bomb.extend("abcdefg".chars().zip("bcdefgh".chars()).map(tenfold));
+        let bomb = bomb.concat();
         let cases = [
             ("a: 1\nb: 2\na: 3\n", 3, "`a` is already set on line 1"),
             ("a: 1\nb: [1\nc: 2\n", 3, ""),

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// No wait of a test ends by this; it only turns a hang into a failure.
-const HANG: Duration = Duration::from_secs(60);
+pub(crate) const HANG: Duration = Duration::from_mins(1);
 
 /// A client of the socket.
 pub(crate) struct Proxy {
@@ -70,9 +70,8 @@ impl Proxy {
         let mut proxy = Self::dial(socket).await;
         (proxy.generation, proxy.snapshot) = (generation, snapshot);
         proxy.greet(PROTOCOL).await;
-        let Some(ToProxy::Welcome { protocol: PROTOCOL, .. }) = proxy.read().await else {
-            panic!("a welcome comes first")
-        };
+        let welcome = proxy.read().await;
+        assert!(matches!(welcome, Some(ToProxy::Welcome { protocol: PROTOCOL, .. })), "{welcome:?}");
         proxy
     }
 
