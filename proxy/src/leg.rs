@@ -7,7 +7,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -28,6 +27,8 @@ pub enum Leg {
     Plain(TcpStream),
     /// TLS of which we are the server.
     Tls(Box<TlsLeg>),
+    /// It was reset.
+    Gone,
 }
 
 impl Leg {
@@ -40,6 +41,7 @@ impl Leg {
                 Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
             }
             Self::Tls(leg) => leg.poll_fill(cx, buffer),
+            Self::Gone => Poll::Ready(Ok(0)),
         }
     }
 
@@ -48,13 +50,14 @@ impl Leg {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(leg) => leg.poll_drain(cx, bytes),
+            Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
     /// Hands what was taken to the kernel. Ready at once where nothing is held.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Plain(_) | Self::Gone => Poll::Ready(Ok(())),
             Self::Tls(leg) => leg.poll_flush(cx),
         }
     }
@@ -64,32 +67,27 @@ impl Leg {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(leg) => leg.poll_close_write(cx),
+            Self::Gone => Poll::Ready(Ok(())),
         }
     }
 
-    /// Resets the connection when the leg is dropped, which throws away whatever is under way.
-    pub fn reset(&self) {
+    /// Resets the connection, which throws away whatever is under way.
+    pub fn reset(&mut self) {
+        let stream = match self {
+            Self::Plain(stream) => &*stream,
+            Self::Tls(leg) => leg.stream(),
+            Self::Gone => return,
+        };
         // Fails only on a socket that has no connection any more, and so nothing to reset.
-        let _ = self.stream().set_zero_linger();
+        let _ = stream.set_zero_linger();
+        *self = Self::Gone;
     }
 
     /// Bytes that were taken and are held until the kernel takes them.
     pub fn held(&self) -> usize {
         match self {
-            Self::Plain(_) => 0,
+            Self::Plain(_) | Self::Gone => 0,
             Self::Tls(leg) => leg.held(),
-        }
-    }
-
-    /// The peer's address.
-    pub fn peer(&self) -> io::Result<SocketAddr> {
-        self.stream().peer_addr()
-    }
-
-    fn stream(&self) -> &TcpStream {
-        match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(leg) => leg.stream(),
         }
     }
 
