@@ -9,7 +9,6 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use tokio::time::Instant;
 
 use crate::certificate::Authority;
 use crate::client::{Socket, Target};
@@ -98,9 +97,8 @@ impl Demo {
         }
 
         self.show.heading("An object changes while they are open");
-        let started = Instant::now();
-        self.world.edit("live.yaml", "service: blue", "service: green").await?;
-        let took = started.elapsed().as_millis();
+        let edited = LIVE.replace("service: blue", "service: green");
+        let took = self.world.write_timed("live.yaml", &edited).await?.as_millis();
         self.show
             .step(&format!("live.yaml: service blue is now green; the proxy serves it, {took} ms later"));
         for (scheme, tunnel) in &mut tunnels {

@@ -117,19 +117,16 @@ impl Wire {
         swallow(&mut self.transport, count).await
     }
 
+    /// Sends the same bytes again and again.
+    pub async fn flood(&mut self, bytes: &[u8], times: u64) -> Result<()> {
+        flood(&mut self.transport, bytes, times).await
+    }
+
     /// Floods the peer, while a flood from it is swallowed. Returns the checksum of what came.
     pub async fn flood_and_swallow(&mut self, bytes: &[u8], times: u64, count: u64) -> Result<String> {
         ensure!(self.taken == self.received.len(), "something came before the flood");
         let (read, write) = tokio::io::split(&mut self.transport);
-        let sending = async {
-            let mut write = write;
-            for sent in 0..times {
-                let written = timeout(PATIENCE, write.write_all(bytes)).await;
-                written.with_context(|| format!("nobody takes more than {sent} of {times} pieces"))??;
-            }
-            Ok::<_, anyhow::Error>(write.flush().await?)
-        };
-        let (sent, swallowed) = tokio::join!(sending, swallow(read, count));
+        let (sent, swallowed) = tokio::join!(flood(write, bytes, times), swallow(read, count));
         sent?;
         swallowed
     }
@@ -184,6 +181,14 @@ impl Wire {
             format!("the peer sent nothing for {PATIENCE:?}, after {rest:?}")
         })
     }
+}
+
+async fn flood(mut to: impl AsyncWrite + Unpin, bytes: &[u8], times: u64) -> Result<()> {
+    for sent in 0..times {
+        let written = timeout(PATIENCE, to.write_all(bytes)).await;
+        written.with_context(|| format!("nobody takes more than {sent} of {times} pieces"))??;
+    }
+    Ok(to.flush().await?)
 }
 
 async fn swallow(mut from: impl AsyncRead + Unpin, count: u64) -> Result<String> {

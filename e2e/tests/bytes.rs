@@ -2,10 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use e2e::backend::demo::checksum;
 use e2e::client::Target;
-use e2e::wire::{Ending, Upstream, Wire, client_frame, field, handshake, server_frame, status};
+use e2e::wire::{
+    Ending, PATIENCE, Upstream, Wire, client_frame, field, handshake, server_frame, status,
+    switching_protocols,
+};
 use e2e::world::World;
+use tokio::time::Instant;
 
 const HOST: &str = "app.example.com";
 const TEXT: u8 = 1;
@@ -40,12 +46,35 @@ async fn bytes_before_the_101_go_first_down_the_tunnel() {
         let mut server = upstream.accept().await.unwrap();
         let head = server.head().await.unwrap();
         assert_eq!(server.received().len(), head.len(), "nothing passes before the 101");
-        let answer = e2e::wire::switching_protocols(&head).unwrap();
+        let answer = switching_protocols(&head).unwrap();
         server.send(answer).await.unwrap();
         assert_eq!(status(&client.head().await.unwrap()).unwrap(), 101);
         let late = client_frame(TEXT, b"two");
         client.send(&late).await.unwrap();
         assert_eq!(server.take(early.len() + late.len()).await.unwrap(), [early, late].concat());
+    }
+}
+
+#[tokio::test]
+async fn more_than_is_held_before_the_101_arrives_all_the_same() {
+    const PIECES: u64 = 64;
+    let upstream = Upstream::bind().await.unwrap();
+    let world = world(&upstream).await;
+    let frame = client_frame(BINARY, &vec![5; 1 << 20]);
+    let wanted = checksum((0..PIECES).map(|_| &frame));
+    for target in both(&world) {
+        let mut client = target.wire().await.unwrap();
+        client.send(handshake(HOST, "/early", "")).await.unwrap();
+        let mut server = upstream.accept().await.unwrap();
+        let head = server.head().await.unwrap();
+        let flood = client.flood(&frame, PIECES);
+        let serve = async {
+            server.send(switching_protocols(&head)?).await?;
+            server.swallow(PIECES * frame.len() as u64).await
+        };
+        let (flooded, swallowed) = tokio::join!(flood, serve);
+        flooded.unwrap();
+        assert_eq!(swallowed.unwrap(), wanted);
     }
 }
 
@@ -75,7 +104,7 @@ async fn one_byte_at_a_time_is_as_good_as_all_at_once() {
         let head = server.head().await.unwrap();
         assert!(head.starts_with("GET /pieces?a=b HTTP/1.1\r\n"), "{head}");
         assert_eq!(field(&head, "x-odd"), Some("yes"));
-        server.send_in_pieces(e2e::wire::switching_protocols(&head).unwrap()).await.unwrap();
+        server.send_in_pieces(switching_protocols(&head).unwrap()).await.unwrap();
         client.head().await.unwrap();
         let up = [client_frame(TEXT, b"hello"), client_frame(BINARY, &[1; 200])].concat();
         let down = [server_frame(TEXT, b"hello"), server_frame(BINARY, &[2; 200])].concat();
@@ -166,4 +195,47 @@ async fn a_close_is_passed_on_and_its_author_is_named() {
         client.finish().await.unwrap();
     }
     world.proxy().unwrap().wait_closed("client_closed", 2).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_stays_behind_however_a_tunnel_ends() {
+    const ROUNDS: usize = 50;
+    let upstream = Upstream::bind().await.unwrap();
+    let world = world(&upstream).await;
+    let proxy = world.proxy().unwrap();
+    let before = proxy.process.facts().unwrap();
+    for round in 0..ROUNDS {
+        let target = &both(&world)[round % 2];
+        let (client, server) = tunnel(target, &upstream).await;
+        match round % 5 {
+            0 => client.reset().unwrap(),
+            1 => server.reset().unwrap(),
+            2 => drop(client),
+            3 => drop(server),
+            _ => {
+                let mut half = client;
+                half.finish().await.unwrap();
+                drop(server);
+            }
+        }
+        // And a handshake whose client is gone before the upstream answers.
+        let mut client = target.wire().await.unwrap();
+        client.send(handshake(HOST, "/", "")).await.unwrap();
+        let server = upstream.accept().await.unwrap();
+        client.reset().unwrap();
+        drop(server);
+    }
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        let open = proxy.metrics().await.unwrap().count("longhaul_tunnels_open", &[]).unwrap();
+        // One for the connection that asked for the metrics, which the proxy may not have put away yet.
+        let descriptors = proxy.process.facts().unwrap().descriptors;
+        if open == 0 && descriptors <= before.descriptors + 1 {
+            break;
+        }
+        assert!(Instant::now() < given_up, "{open} tunnels, {descriptors} descriptors, {before:?} before");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let closed = proxy.metrics().await.unwrap().count("longhaul_tunnels_closed_total", &[]).unwrap();
+    assert_eq!(closed, ROUNDS as u64, "each tunnel has exactly one reason");
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::time::Duration;
 
 use e2e::backend::demo::DemoBackend;
 use e2e::client::Socket;
@@ -111,6 +112,8 @@ async fn an_edited_file_is_served_soon() {
     for number in 0..21 {
         let (service, name) = if number % 2 == 0 { ("green", "green") } else { ("backend", "blue") };
         let site = Ingress::new("site", HOST).path("/", service).tls_beside_plain("site-tls");
+        // The controller takes a first change at once and paces those that follow: wait until this is a first one.
+        tokio::time::sleep(Duration::from_millis(150)).await;
         let written = Instant::now();
         world.put("site.yaml", &site.yaml()).unwrap();
         while world.plain(HOST).unwrap().websocket("/").await.unwrap().backend() != name {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -27,7 +27,7 @@ mod body;
 mod pool;
 mod wire;
 
-use body::{Account, ResponseBody};
+use body::{Account, Answered, ResponseBody};
 pub(crate) use pool::Pool;
 use pool::Sender;
 use wire::{Ending, Exchange, Wire};
@@ -39,8 +39,7 @@ const MAX_HEAD: usize = 2 * head::MAX_HEAD;
 /// Serves one plain request.
 pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {
     let home = connection.home.clone();
-    // HTTP/1.0 cannot delimit every body without ending the connection.
-    asking.head.keep_alive &= asking.head.version == Version::Http11 && !home.shared.leaving.is_cancelled();
+    asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
     forward::plain_request(&asking.head, &asking.peer(), &mut head);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
@@ -81,19 +80,23 @@ async fn conclude(
     (ending, failure): (Ending, Option<DialError>),
     account: &Account,
 ) -> Next {
-    if !account.answered() {
+    let answered = account.answered();
+    if answered.is_none() {
         match (&ending, failure) {
             (Ending::Refused(refusal), _) => return connection.refuse_body(asking, route, *refusal).await,
             (_, Some(error)) => return connection.refuse_dial(asking, route, &error).await,
             _ => {}
         }
     }
-    let mut summary = asking.summary(Some(route), account.status().unwrap_or(499));
-    summary.endpoint = account.endpoint();
+    let mut summary = asking.summary(Some(route), answered.map_or(499, |answered| answered.status));
+    summary.endpoint = answered.map(|answered| answered.endpoint);
     summary.sent = account.sent();
     connection.home.shared.telemetry.request_done(&summary);
+    // HTTP/1.0 knows no chunks: without a length the body ends with the connection.
+    let delimited =
+        asking.head.version == Version::Http11 || answered.is_some_and(|answered| answered.length_known);
     match ending {
-        Ending::Served { body_read } if body_read && asking.head.keep_alive => Next::Request,
+        Ending::Served { body_read } if body_read && asking.head.keep_alive && delimited => Next::Request,
         Ending::Served { .. } => Next::Close,
         // What was cut must not look whole.
         Ending::Cut | Ending::Refused(_) => {
@@ -208,7 +211,8 @@ fn answer(
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     parts.version = hyper::Version::HTTP_11;
-    account.begin(parts.status.as_u16(), picked.address());
+    let length_known = body.size_hint().exact().is_some();
+    account.begin(Answered { status: parts.status.as_u16(), endpoint: picked.address(), length_known });
     // Events may be hours apart, as in a tunnel.
     let events = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
     let limit = if events { route.timeouts.idle } else { route.timeouts.request };

@@ -7,7 +7,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -30,32 +30,42 @@ impl World {
         let ingress = Ingress::new(&witness, "witness.invalid").path("/", "witness");
         let content = format!("{}---\n{}", ingress.yaml(), crate::objects::service("witness"));
         self.put(&witness_file(self.witness), &content)?;
-        self.acknowledged(&witness).await
+        self.wait_routes(|routes| self.all_have(routes) && routes.to_string().contains(&witness)).await
     }
 
-    async fn acknowledged(&self, witness: &str) -> Result<()> {
+    /// Writes a file of objects that change what is served, waits until a generation later than the newest is
+    /// acknowledged, and says how long that took. [`World::settle`] proves more; this is as fast as it goes.
+    pub async fn write_timed(&mut self, name: &str, content: &str) -> Result<Duration> {
+        let newest = |routes: &Value| routes["generation"].as_u64();
+        let before = newest(&self.controller()?.api("/api/routes").await?);
+        let written = Instant::now();
+        self.put(name, content)?;
+        self.wait_routes(|routes| newest(routes) > before && self.all_have(routes)).await?;
+        Ok(written.elapsed())
+    }
+
+    /// Asks for the routes until they are as wanted.
+    async fn wait_routes(&self, mut wanted: impl FnMut(&Value) -> bool) -> Result<()> {
         let controller = self.controller()?;
-        let wanted = self.proxies.iter().flatten().count();
         let given_up = Instant::now() + PATIENCE;
         loop {
             let routes = controller.api("/api/routes").await?;
-            if serves(&routes, witness, wanted).context("reading /api/routes")? {
+            if wanted(&routes) {
                 return Ok(());
             }
             if Instant::now() > given_up {
-                bail!("no generation with {witness} was acknowledged\n{routes:#}\n{}", self.logs());
+                bail!("the change was not acknowledged\n{routes:#}\n{}", self.logs());
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
-}
 
-/// Whether the newest generation has the witness's route and `wanted` proxies have acknowledged it.
-fn serves(routes: &Value, witness: &str, wanted: usize) -> Result<bool> {
-    let newest = &routes["generation"];
-    let proxies = routes["proxies"].as_array().context("no list of proxies")?;
-    let acknowledged = proxies.iter().filter(|proxy| &proxy["applied"] == newest).count();
-    Ok(acknowledged >= wanted && routes.to_string().contains(witness))
+    /// Whether as many proxies as run have acknowledged the newest generation.
+    fn all_have(&self, routes: &Value) -> bool {
+        let proxies = routes["proxies"].as_array().map_or(&[][..], Vec::as_slice);
+        let current = proxies.iter().filter(|proxy| proxy["applied"] == routes["generation"]).count();
+        current >= self.proxies.iter().flatten().count()
+    }
 }
 
 fn witness_name(number: u64) -> String {

@@ -22,26 +22,27 @@ pub(super) struct Account(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
-    head: OnceLock<(u16, SocketAddr)>,
+    head: OnceLock<Answered>,
     sent: AtomicU64,
 }
 
+/// The head of a response.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    pub(super) status: u16,
+    pub(super) endpoint: SocketAddr,
+    /// The length is known at the beginning.
+    pub(super) length_known: bool,
+}
+
 impl Account {
-    pub(super) fn begin(&self, status: u16, endpoint: SocketAddr) {
+    pub(super) fn begin(&self, answered: Answered) {
         // One exchange has one response.
-        let _ = self.0.head.set((status, endpoint));
+        let _ = self.0.head.set(answered);
     }
 
-    pub(super) fn answered(&self) -> bool {
-        self.0.head.get().is_some()
-    }
-
-    pub(super) fn status(&self) -> Option<u16> {
-        self.0.head.get().map(|head| head.0)
-    }
-
-    pub(super) fn endpoint(&self) -> Option<SocketAddr> {
-        self.0.head.get().map(|head| head.1)
+    pub(super) fn answered(&self) -> Option<Answered> {
+        self.0.head.get().copied()
     }
 
     pub(super) fn sent(&self) -> u64 {
