@@ -70,7 +70,8 @@ impl Accepting {
     fn run(&self) {
         let mut exhausted = false;
         loop {
-            let sockets = self.listening.iter().map(|listening| PollFd::new(&listening.socket, PollFlags::IN));
+            let sockets =
+                self.listening.iter().map(|listening| PollFd::new(&listening.socket, PollFlags::IN));
             let mut waiting = vec![PollFd::new(&self.stopped, PollFlags::IN)];
             // While there is no descriptor to accept into, listeners would be ready for ever.
             waiting.extend(sockets.filter(|_| !exhausted));

@@ -87,7 +87,8 @@ fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(wrong)?;
+        let digits =
+            rest.find(|letter: char| !letter.is_ascii_digit()).filter(|at| *at > 0).ok_or_else(wrong)?;
         let number: u32 = rest[..digits].parse().map_err(|_| wrong())?;
         rest = &rest[digits..];
         let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];

@@ -6,8 +6,8 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -86,12 +86,14 @@ pub struct Telemetry {
 /// What an access record says of a tunnel from its beginning on; kept small, since it lives as long as the tunnel.
 #[derive(Debug)]
 pub struct TunnelRecord {
-    client: IpAddr,
-    opened: Instant,
+    /// IPv4 as its mapped form.
+    client: [u8; 16],
+    /// Microseconds since the process began to count.
+    opened: u64,
     /// Host, redacted path and request id, one behind the other.
     text: Box<str>,
     host: u16,
-    path: u16,
+    path: u8,
     tls: bool,
 }
 
@@ -101,7 +103,7 @@ pub struct TunnelSummary<'a> {
     /// From its beginning.
     pub record: &'a TunnelRecord,
     /// The route that it came in by.
-    pub route: &'a RouteId,
+    pub route: Option<&'a RouteId>,
     /// Where it led.
     pub endpoint: SocketAddr,
     /// Why it ended.
@@ -152,7 +154,11 @@ impl TunnelRecord {
         let path = &path[..path.floor_char_boundary(KEPT_PATH)];
         let host = &host[..host.floor_char_boundary(255)];
         let text = [host, path, id].concat().into_boxed_str();
-        Self { client, opened: Instant::now(), text, host: host.len() as u16, path: path.len() as u16, tls }
+        let client = match client {
+            IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
+            IpAddr::V6(client) => client.octets(),
+        };
+        Self { client, opened: now_micros(), text, host: host.len() as u16, path: path.len() as u8, tls }
     }
 
     fn parts(&self) -> (&str, &str, &str) {
@@ -208,7 +214,11 @@ impl Telemetry {
         let registry = &mut self.registry;
         registry.register("tunnels_open", "Tunnels that are open now", self.tunnels_open.clone());
         registry.register("tunnels_opened", "Tunnels that were opened", self.tunnels_opened.clone());
-        registry.register("tunnels_closed", "Tunnels that ended, by close reason", self.tunnels_closed.clone());
+        registry.register(
+            "tunnels_closed",
+            "Tunnels that ended, by close reason",
+            self.tunnels_closed.clone(),
+        );
         registry.register("tunnel_bytes", "Bytes passed on in tunnels, by the side they came from", bytes);
         registry.register(
             "tunnel_messages",
@@ -343,17 +353,17 @@ impl Telemetry {
         tracing::info!(
             target: "longhaul::access",
             kind = "tunnel",
-            client = %summary.record.client,
+            client = %IpAddr::from(summary.record.client).to_canonical(),
             scheme = if summary.record.tls { "wss" } else { "ws" },
             host,
             path,
             id,
-            route = %summary.route,
+            route = summary.route.map(tracing::field::display),
             endpoint = %summary.endpoint,
             reason = summary.reason.label(),
             initiator = summary.reason.initiator(),
             code = summary.code,
-            seconds = summary.record.opened.elapsed().as_secs_f64(),
+            seconds = (now_micros() - summary.record.opened) as f64 / 1e6,
             bytes_from_client = summary.bytes[0],
             bytes_from_upstream = summary.bytes[1],
             messages_from_client = summary.messages[0],
@@ -391,6 +401,12 @@ impl Telemetry {
 
 fn count(of: usize) -> i64 {
     i64::try_from(of).unwrap_or(i64::MAX)
+}
+
+/// Half the size of an `Instant`, which every tunnel would keep.
+fn now_micros() -> u64 {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGAN.elapsed().as_micros() as u64
 }
 
 fn label(side: Side) -> &'static str {

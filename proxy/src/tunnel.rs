@@ -20,7 +20,7 @@ use crate::frames::{Walked, Walker};
 use crate::leg::Leg;
 use crate::scratch;
 use crate::table::Live;
-use crate::telemetry::{Telemetry, TunnelRecord};
+use crate::telemetry::{Telemetry, TunnelRecord, TunnelSummary};
 use crate::upstream::Picked;
 use crate::worker::registry::{self, Look, Place, Said};
 
@@ -39,18 +39,18 @@ pub struct Tunnel {
     legs: [Leg; 2],
     /// Over what came from the client, from the upstream.
     walkers: [Walker; 2],
-    place: Option<Place>,
+    place: Place,
+    /// Whose act ends the tunnel, once that is known.
+    reason: Option<CloseReason>,
     state: Box<State>,
 }
 
-/// What is not needed to wait.
+/// What is not needed to wait. It fits in 128 bytes, the size below the next.
 struct State {
     /// From the client, from the upstream.
     lanes: [Lane; 2],
-    /// Whose act ends the tunnel, once that is known.
-    reason: Option<CloseReason>,
+    ends: [Ends; 2],
     parting: Option<Box<Parting>>,
-    live: Arc<Live>,
     picked: Picked,
     record: TunnelRecord,
     telemetry: Arc<Telemetry>,
@@ -63,12 +63,17 @@ struct Lane {
     messages: u64,
     /// Read and not taken by the other side yet.
     held: Option<Box<Bytes>>,
-    /// The code of the Close frame that came.
-    code: Option<u16>,
+}
+
+/// What has come to an end, by the side it came from.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    /// The code of the Close frame that came; 0 is none.
+    code: u16,
     /// The end of the stream was read.
-    ended: bool,
+    read: bool,
     /// The end was passed on.
-    shut: bool,
+    passed: bool,
 }
 
 /// A leg that broke.
@@ -97,20 +102,27 @@ impl Tunnel {
         let Opening { live, picked, record, telemetry, ahead } = opening;
         telemetry.tunnel_opened();
         let lanes = ahead.map(|held| Lane { held: hold(held), ..Lane::default() });
-        let state = State { lanes, reason: None, parting: None, live, picked, record, telemetry };
-        Self { legs: [client, upstream], walkers: Default::default(), place: None, state: Box::new(state) }
+        let ends = Default::default();
+        let state = Box::new(State { lanes, ends, parting: None, picked, record, telemetry });
+        Self {
+            legs: [client, upstream],
+            walkers: Default::default(),
+            place: registry::enter(live),
+            reason: None,
+            state,
+        }
     }
 
     /// Moves what can be moved from one side to the other.
     fn pump(&mut self, cx: &mut Context<'_>, from: Side, said: &mut Said) -> Result<(), Broken> {
         loop {
-            if !self.pass_held(cx, from, said)? || self.state.lanes[from.index()].ended {
+            if !self.pass_held(cx, from, said)? || self.state.ends[from.index()].read {
                 return Ok(());
             }
             match self.read(cx, from)? {
                 None => return Ok(()),
                 Some(0) => {
-                    self.state.lanes[from.index()].ended = true;
+                    self.state.ends[from.index()].read = true;
                     self.blame(match from {
                         Side::Client => CloseReason::ClientClosed,
                         Side::Upstream => CloseReason::UpstreamClosed,
@@ -210,9 +222,9 @@ impl Tunnel {
         let lane = &mut self.state.lanes[from.index()];
         lane.bytes += bytes as u64;
         lane.messages += walked.messages;
-        lane.code = lane.code.or(walked.close);
         self.state.telemetry.relayed(from, bytes as u64, walked.messages);
-        if walked.close.is_some() {
+        if let Some(code) = walked.close {
+            self.state.ends[from.index()].code = code;
             self.blame(match from {
                 Side::Client => CloseReason::ClientClosed,
                 Side::Upstream => CloseReason::UpstreamClosed,
@@ -222,19 +234,18 @@ impl Tunnel {
 
     /// The first to act is whose close it is.
     fn blame(&mut self, reason: CloseReason) {
-        self.state.reason.get_or_insert(reason);
+        self.reason.get_or_insert(reason);
     }
 
     /// Passes an end of stream on, once everything before it has been.
     fn pass_end(&mut self, cx: &mut Context<'_>, from: Side) -> Result<(), Broken> {
-        let lane = &mut self.state.lanes[from.index()];
-        let to = from.other();
-        if !lane.ended || lane.shut || lane.held.is_some() {
+        let (ends, to) = (&mut self.state.ends[from.index()], from.other());
+        if !ends.read || ends.passed || self.state.lanes[from.index()].held.is_some() {
             return Ok(());
         }
         match self.legs[to.index()].poll_close_write(cx) {
             Poll::Pending => {}
-            Poll::Ready(Ok(())) => lane.shut = true,
+            Poll::Ready(Ok(())) => ends.passed = true,
             Poll::Ready(Err(error)) => return Err(Broken { side: to, error }),
         }
         Ok(())
@@ -249,12 +260,12 @@ impl Tunnel {
                 return Poll::Ready(());
             }
         }
-        if self.state.lanes.iter().all(|lane| lane.shut) {
+        if self.state.ends.iter().all(|ends| ends.passed) {
             return Poll::Ready(());
         }
         if self.walkers.iter().all(Walker::close_seen) {
             // Both have said goodbye (RFC 6455 §7.1.1): what is left is to end the connections.
-            let reason = self.state.reason.unwrap_or(CloseReason::ClientClosed);
+            let reason = self.reason.unwrap_or(CloseReason::ClientClosed);
             self.state.parting = Some(Box::new(Parting::both_told(reason, look.sweeps)));
             return self.poll_parting(cx, look, said);
         }
@@ -274,8 +285,7 @@ impl Tunnel {
     }
 
     fn poll_tunnel(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let place = self.place.get_or_insert_with(|| registry::enter(cx.waker().clone(), self.state.live.clone()));
-        let look = registry::look(place);
+        let look = registry::look(&self.place, cx.waker());
         if let (Some(reason), None) = (look.order, &self.state.parting) {
             self.begin_parting(reason, look);
         }
@@ -286,26 +296,23 @@ impl Tunnel {
             self.poll_open(cx, look, &mut said)
         };
         said.closing = self.state.parting.is_some();
-        if let Some(place) = &self.place {
-            registry::say(place, said);
-        }
+        registry::say(&self.place, said);
         over
     }
 
     fn finish(&mut self) {
-        self.place = None;
-        let State { lanes, reason, record, telemetry, live, picked, parting } = &*self.state;
-        let reason = reason.unwrap_or(CloseReason::Internal);
-        let [client, upstream] = lanes;
+        let State { lanes, ends, record, telemetry, picked, parting } = &*self.state;
+        let live = registry::live(&self.place);
         let said = |side: Side| parting.as_ref().and_then(|parting| parting.said(side));
-        telemetry.tunnel_closed(&crate::telemetry::TunnelSummary {
+        let code = ends.iter().map(|ends| ends.code).find(|code| *code != 0);
+        telemetry.tunnel_closed(&TunnelSummary {
             record,
-            route: live.id(),
+            route: live.as_ref().map(|live| live.id()),
             endpoint: picked.address(),
-            reason,
-            code: said(Side::Client).or(client.code).or(upstream.code),
-            bytes: [client.bytes, upstream.bytes],
-            messages: [client.messages, upstream.messages],
+            reason: self.reason.unwrap_or(CloseReason::Internal),
+            code: said(Side::Client).or(code),
+            bytes: [lanes[0].bytes, lanes[1].bytes],
+            messages: [lanes[0].messages, lanes[1].messages],
             framing_broken: self.walkers.iter().any(Walker::broken),
         });
     }

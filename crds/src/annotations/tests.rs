@@ -1,3 +1,5 @@
+//! Annotations as people write them: values, mistakes, families, and what closes a route.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

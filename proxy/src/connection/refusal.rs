@@ -59,7 +59,8 @@ impl Answer {
 
     fn bytes(&self, id: &str, keep_alive: bool, without_body: bool) -> Vec<u8> {
         let body = format!("longhaul: {} (request id {id})\n", self.message);
-        let reason = http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let reason =
+            http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
         let mut text = format!("HTTP/1.1 {} {}\r\n", self.status, reason.unwrap_or(""));
         let mut field = |name: &str, value: &str| {
             write!(text, "{name}: {value}\r\n").expect("writing to a String cannot fail");

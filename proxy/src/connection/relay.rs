@@ -94,7 +94,8 @@ fn take(
     sent: &mut u64,
 ) -> io::Result<bool> {
     loop {
-        let step = delimiter.next(ahead).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let step =
+            delimiter.next(ahead).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         let ended = match step.output {
             Output::NeedMore => {
                 ahead.advance(step.consumed);

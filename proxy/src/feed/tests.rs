@@ -219,7 +219,11 @@ async fn what_does_not_fit_is_refused_and_a_full_generation_mends_it() {
     *wrong.last_mut().unwrap() = ToProxy::Commit { digest: other.digest() };
     controller.send(wrong).await;
     assert!(controller.answer(number(6)).await.is_err());
-    let part = |name: &str| ToProxy::Section { key: host(name), part: snapshot::frame::Part(Bytes::from_static(b"x")), last: false };
+    let part = |name: &str| ToProxy::Section {
+        key: host(name),
+        part: snapshot::frame::Part(Bytes::from_static(b"x")),
+        last: false,
+    };
     let begin = frame::generation(number(6), Some(&one), &two).next().unwrap();
     let commit = ToProxy::Commit { digest: two.digest() };
     controller.send([begin, part("x"), part("y"), part("z"), commit]).await;

@@ -1,3 +1,5 @@
+//! Streams of frames, whole and cut: boundaries, counts, close codes, and what breaks the rules.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -138,7 +140,10 @@ fn a_close_without_a_code_is_1005() {
 fn broken_framing_is_marked_and_has_no_boundary() {
     let cases: [(&str, Vec<u8>); 7] = [
         ("continuation of nothing", Frame::new(0x80, b"x").bytes()),
-        ("a message within a message", [Frame::new(0x01, b"x").bytes(), Frame::new(0x81, b"y").bytes()].concat()),
+        (
+            "a message within a message",
+            [Frame::new(0x01, b"x").bytes(), Frame::new(0x81, b"y").bytes()].concat(),
+        ),
         ("reserved data opcode", Frame::new(0x83, b"").bytes()),
         ("reserved control opcode", Frame::new(0x8B, b"").bytes()),
         ("fragmented control frame", Frame::new(0x09, b"").bytes()),

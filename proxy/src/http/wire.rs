@@ -79,8 +79,7 @@ pub(super) struct Exchange<'a> {
 impl Wire {
     pub(super) fn new(head: &[u8], framing: Framing) -> Self {
         let ended = framing == Framing::None;
-        let buffers =
-            Buffers { request: BytesMut::from(head), request_ended: ended, ..Buffers::default() };
+        let buffers = Buffers { request: BytesMut::from(head), request_ended: ended, ..Buffers::default() };
         Self { buffers: Arc::new(Mutex::new(buffers)), framing }
     }
 

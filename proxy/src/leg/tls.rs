@@ -77,7 +77,10 @@ struct Taken {
 
 impl std::fmt::Debug for TlsLeg {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TlsLeg").field("stream", &self.stream).field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("TlsLeg")
+            .field("stream", &self.stream)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,7 +141,11 @@ impl TlsLeg {
     }
 
     /// See [`Leg::poll_fill`](super::Leg::poll_fill).
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, plaintext: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        plaintext: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         scratch::with_incoming(|buffer| {
             while !self.ended.read {
                 let kept = self.incoming.len();
@@ -223,7 +230,9 @@ impl TlsLeg {
         loop {
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.incoming);
             match state.map_err(io::Error::other)? {
-                ConnectionState::WriteTraffic(mut traffic) => return body(&mut traffic).map_err(io::Error::other),
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    return body(&mut traffic).map_err(io::Error::other);
+                }
                 ConnectionState::EncodeTlsData(mut data) => append(&mut self.outgoing, &mut data)?,
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 _ => return Err(io::Error::other("the TLS connection does not take application data")),
@@ -279,7 +288,8 @@ impl TlsLeg {
                 Turn::Read(count)
             }
             ConnectionState::EncodeTlsData(mut data) => {
-                append(&mut self.outgoing, &mut data).map_err(|error| rustls::Error::General(error.to_string()))?;
+                append(&mut self.outgoing, &mut data)
+                    .map_err(|error| rustls::Error::General(error.to_string()))?;
                 Turn::Again
             }
             ConnectionState::TransmitTlsData(data) => {

@@ -57,7 +57,13 @@ impl Parting {
             Farewell::Close(_) => Stage::Relaying,
             Farewell::Reset => Stage::Over,
         };
-        Self { reason, begun: sweeps, now: sweeps, stages: [stage(Side::Client), stage(Side::Upstream)], said: [None; 2] }
+        Self {
+            reason,
+            begun: sweeps,
+            now: sweeps,
+            stages: [stage(Side::Client), stage(Side::Upstream)],
+            said: [None; 2],
+        }
     }
 
     /// Both sides have told each other.
@@ -107,7 +113,7 @@ impl Parting {
 impl Tunnel {
     /// Begins to close for a reason of the proxy's own.
     pub(super) fn begin_parting(&mut self, reason: CloseReason, look: Look) {
-        self.state.reason = Some(reason);
+        self.reason = Some(reason);
         self.state.parting = Some(Box::new(Parting::new(reason, look.sweeps)));
         for side in [Side::Client, Side::Upstream] {
             if reason.farewell(side) == Farewell::Reset {
@@ -192,7 +198,7 @@ impl Tunnel {
     }
 
     fn after_told(&mut self, cx: &mut Context<'_>, side: Side, late: bool) -> Option<Stage> {
-        let answered = self.walkers[side.index()].close_seen() || self.state.lanes[side.index()].ended;
+        let answered = self.walkers[side.index()].close_seen() || self.state.ends[side.index()].read;
         if !answered && !late {
             return None;
         }
@@ -207,7 +213,7 @@ impl Tunnel {
     }
 
     fn after_ended(&mut self, side: Side, late: bool) -> Option<Stage> {
-        if self.state.lanes[side.index()].ended {
+        if self.state.ends[side.index()].read {
             return Some(Stage::Over);
         }
         late.then(|| {

@@ -71,21 +71,30 @@ pub(crate) struct Said {
 #[derive(Debug)]
 pub(crate) struct Place(u32);
 
-/// Enters a tunnel.
-pub(crate) fn enter(waker: Waker, live: Arc<Live>) -> Place {
+/// Enters a tunnel, before it is polled for the first time.
+pub(crate) fn enter(live: Arc<Live>) -> Place {
     REGISTRY.with_borrow_mut(|registry| {
-        let entry =
-            Entry { waker, live, quiet_since: registry.sweeps, stuck: [0; 2], order: None, flags: 0 };
+        let (waker, quiet_since) = (Waker::noop().clone(), registry.sweeps);
+        let entry = Entry { waker, live, quiet_since, stuck: [0; 2], order: None, flags: 0 };
         Place(registry.entries.insert(entry) as u32)
     })
 }
 
-/// What is due for this tunnel.
-pub(crate) fn look(place: &Place) -> Look {
-    REGISTRY.with_borrow(|registry| Look {
-        sweeps: registry.sweeps,
-        order: registry.entries.get(place.0 as usize).and_then(|entry| entry.order),
+/// What is due for this tunnel, which will be woken by this waker from now on.
+pub(crate) fn look(place: &Place, waker: &Waker) -> Look {
+    REGISTRY.with_borrow_mut(|registry| {
+        let entry = registry.entries.get_mut(place.0 as usize);
+        let order = entry.and_then(|entry| {
+            entry.waker.clone_from(waker);
+            entry.order
+        });
+        Look { sweeps: registry.sweeps, order }
     })
+}
+
+/// The settings that this tunnel follows.
+pub(crate) fn live(place: &Place) -> Option<Arc<Live>> {
+    REGISTRY.with_borrow(|registry| registry.entries.get(place.0 as usize).map(|entry| entry.live.clone()))
 }
 
 /// What this tunnel did.
