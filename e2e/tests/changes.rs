@@ -89,12 +89,23 @@ async fn a_thousand_tunnels_outlive_five_hundred_changes() {
         tunnel.echo("after all changes").await.unwrap();
     }
 
+    one_table_is_left(&world).await;
     let metrics = world.proxy().unwrap().metrics().await.unwrap();
     assert_eq!(metrics.count("longhaul_tunnels_closed_total", &[]).unwrap(), 0, "nothing was closed");
     assert_eq!(metrics.count("longhaul_tunnels_open", &[]).unwrap(), TUNNELS as u64);
     let growth: Vec<u64> = resident.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
     println!("resident after 100, 300, 500 changes: {resident:?}; growth {growth:?}");
     assert!(growth[1] <= FLAT, "memory grows with changes: {resident:?}");
+}
+
+/// Old tables are freed beside the acknowledgement, so a moment after it at the latest.
+async fn one_table_is_left(world: &World) {
+    let asked = async {
+        let proxy = world.proxy().unwrap();
+        while proxy.metrics().await.unwrap().count("longhaul_tables", &[]).unwrap() != 1 {}
+    };
+    let left = tokio::time::timeout(Duration::from_secs(10), asked).await;
+    assert!(left.is_ok(), "tunnels hold on to old tables");
 }
 
 /// Printed and not asserted: how long it takes from the write of a file until a new handshake follows it.

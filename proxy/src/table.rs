@@ -52,6 +52,8 @@ pub struct Table {
     upstreams: Upstreams,
     lives: live::Registry,
     updates: build::Updates,
+    /// Shared by every table that comes from the same first one, and counted.
+    alive: Arc<()>,
 }
 
 /// Why a section is not served as received, and what is served in its place.
@@ -141,7 +143,14 @@ impl Table {
             upstreams: HashMap::new(),
             lives: live::Registry::default(),
             updates: build::Updates::default(),
+            alive: Arc::default(),
         }
+    }
+
+    /// How many tables there are of this one's line: more than one for long means that somebody holds on to an old
+    /// one, with everything in it.
+    pub fn alive(&self) -> usize {
+        Arc::strong_count(&self.alive)
     }
 
     /// Which generation this is; number 0 where it is none.

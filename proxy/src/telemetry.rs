@@ -75,6 +75,7 @@ pub struct Telemetry {
     accept_pauses: Counter,
     generation: Gauge,
     hosts: Gauge,
+    tables: Gauge,
     controller_connected: Gauge,
     generations: Labelled<Outcome>,
     quarantined: Gauge,
@@ -189,6 +190,7 @@ impl Telemetry {
             accept_pauses: Counter::default(),
             generation: Gauge::default(),
             hosts: Gauge::default(),
+            tables: Gauge::default(),
             controller_connected: Gauge::default(),
             generations: Family::default(),
             quarantined: Gauge::default(),
@@ -260,6 +262,7 @@ impl Telemetry {
             self.generation.clone(),
         );
         registry.register("table_hosts", "Hosts in the table that is served", self.hosts.clone());
+        registry.register("tables", "Tables in memory: 1, and 2 for moments", self.tables.clone());
         registry.register(
             "controller_connected",
             "1 while the controller is connected",
@@ -284,6 +287,7 @@ impl Telemetry {
     pub fn render(&self, table: &Table, feed: &FeedState) -> String {
         self.generation.set(table.generation().number.cast_signed());
         self.hosts.set(count(table.hosts()));
+        self.tables.set(count(table.alive()));
         self.controller_connected.set(i64::from(feed.connected));
         self.quarantined.set(count(feed.quarantined));
         for (result, count) in [("applied", feed.applied), ("refused", feed.refused)] {

@@ -229,13 +229,14 @@ async fn what_is_broken_stays_as_it_was_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn a_change_travels_alone_and_two_proxies_do_not_wait_for_each_other() {
-    let many: String = (0..200).map(|n| ingress(&format!("i{n}"), &format!("h{n}.test")) + "---\n").collect();
+    let many: String =
+        (0..1_000).map(|n| ingress(&format!("i{n}"), &format!("h{n}.test")) + "---\n").collect();
     let world = World::start(&[("many.yaml", &many), ("service.yaml", SERVICE), ("one.yaml", "")]).await;
     let mut quick = Proxy::connect(&world.socket()).await;
     let mut slow = Proxy::connect(&world.socket()).await;
     quick.follow().await;
     let unanswered = slow.receive().await;
-    assert_eq!((unanswered.hosts().len(), unanswered.generation), (200, quick.generation));
+    assert_eq!((unanswered.hosts().len(), unanswered.generation), (1_000, quick.generation));
 
     for name in ["x.test", "y.test", "z.test"] {
         world.write("one.yaml", &ingress("one", name));

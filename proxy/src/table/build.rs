@@ -151,6 +151,7 @@ impl Table {
             upstreams: self.upstreams.clone(),
             lives: self.lives.clone(),
             updates: Updates::default(),
+            alive: self.alive.clone(),
         }
     }
 }

@@ -108,9 +108,10 @@ impl World {
     async fn greet(&mut self) {
         for masked in [true, false] {
             let message = frame(masked, true, b"hello");
-            let (from, to) = match masked {
-                true => (&mut self.client, &mut self.upstream),
-                false => (&mut self.upstream, &mut self.client),
+            let (from, to) = if masked {
+                (&mut self.client, &mut self.upstream)
+            } else {
+                (&mut self.upstream, &mut self.client)
             };
             from.write_all(&message).await.unwrap();
             let mut got = vec![0; message.len()];
@@ -168,9 +169,9 @@ async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
 /// The close code of the one frame in these bytes.
 fn close_code(bytes: &[u8]) -> Option<u16> {
     let mut walker = Walker::default();
-    let walked = walker.walk(bytes);
+    let close = walker.walk(bytes).close;
     assert!(walker.at(crate::frames::Boundary::Message), "{bytes:?}");
-    walked.close
+    close
 }
 
 #[test]
@@ -341,10 +342,10 @@ async fn at_most_64_kib_are_held_for_a_direction() {
     let (client, outer) = connected().await;
     let (inner, mut upstream) = connected().await;
     let (mut tunnel, _) = tunnel(Leg::Plain(outer), Leg::Plain(inner), [Bytes::new(), Bytes::new()]);
-    let mut most = 0;
+    let (flood, mut most) = (vec![0; 64 * 1024], 0);
     for _ in 0..400 {
         // Both writing and polling on this task, so that the tunnel can be looked into.
-        let _ = upstream.try_write(&[0; 64 * 1024]);
+        let _ = upstream.try_write(&flood);
         poll_fn(|cx| {
             assert!(tunnel.poll_tunnel(cx).is_pending());
             Poll::Ready(())
