@@ -14,8 +14,8 @@ done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export LONGHAUL_SKIPPED=$work/skipped
-: >"$LONGHAUL_SKIPPED"
+export LONGHAUL_SKIPPED=$work/skipped LONGHAUL_MEASURED=$work/measured
+: >"$LONGHAUL_SKIPPED" >"$LONGHAUL_MEASURED"
 
 echo "building:"
 cargo build --locked --workspace --bins
@@ -23,6 +23,9 @@ cargo build --locked --workspace --bins
 status=0
 cargo test --locked --workspace --no-fail-fast 2>&1 | tee "$work/log" || status=$?
 
+echo
+echo "measured:"
+sed 's/^/  /' "$LONGHAUL_MEASURED"
 echo
 echo "tier A, without a cluster: $((SECONDS - started)) s"
 echo "tiers B and C, with a control plane and a node: not there yet"

@@ -1,10 +1,9 @@
 //! Programs of other people, run as clients and backends: node, python, curl, Chromium.
 //!
 //! `make test` puts packages into `.cache` of the checkout and says what it could not get. A test asks for the
-//! [`Tool`] that it needs; where the tool is missing the test is skipped, which is noted in the file that
-//! `LONGHAUL_SKIPPED` names, except with `CI=true`: there nothing may be skipped.
+//! [`Tool`] that it needs; where the tool is missing the test is skipped, which is noted
+//! ([`notes::skipped`]), except with `CI=true`: there nothing may be skipped.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -13,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
+use crate::notes;
 use crate::wire::PATIENCE;
 
 /// A program that tests use when it is there.
@@ -36,13 +36,7 @@ impl Tool {
             std::env::var_os("CI").is_none_or(|value| value != "true"),
             "{test} cannot be skipped with CI=true, and {missing:#}"
         );
-        let note = format!("{test}: {missing:#}");
-        eprintln!("skipped {note}");
-        if let Some(file) = std::env::var_os("LONGHAUL_SKIPPED") {
-            let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
-            // The note is for people; a test is no worse skipped where it cannot be written.
-            let _ = opened.and_then(|mut file| writeln!(file, "{note}"));
-        }
+        notes::skipped(&format!("{test}: {missing:#}"));
         false
     }
 

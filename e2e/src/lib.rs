@@ -5,7 +5,7 @@
 //! - [`client`], [`wire`], [`foreign`]: WebSockets and requests, bare bytes, and the programs of other people;
 //! - [`backend`]: what stands behind the proxy;
 //! - [`certificate`], [`objects`]: what objects are made of;
-//! - [`metrics`]: what `/metrics` says;
+//! - [`metrics`]: what `/metrics` says; [`notes`]: what tests say beside passing;
 //! - [`demo`]: `make demo`.
 //!
 //! Invariant: nothing here waits for time. It waits for a log line, an acknowledged generation or bytes, and gives
@@ -17,6 +17,7 @@ pub mod client;
 pub mod demo;
 pub mod foreign;
 pub mod metrics;
+pub mod notes;
 pub mod objects;
 pub mod process;
 pub mod wire;

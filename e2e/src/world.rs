@@ -11,7 +11,7 @@
 //!     .annotation("longhaul.dev/idle-timeout", "5m")
 //!     .start()
 //!     .await?;
-//! let mut socket = world.plain("app.example.com").websocket("/echo").await?;
+//! let mut socket = world.plain("app.example.com")?.websocket("/echo").await?;
 //! world.remove("site.yaml").await?; // returns when every proxy serves a world without it
 //! socket.echo("still here").await?;
 //! # Ok(()) }

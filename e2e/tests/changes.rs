@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use e2e::backend::demo::DemoBackend;
 use e2e::client::Socket;
+use e2e::notes;
 use e2e::objects::{Ingress, backend};
 use e2e::wire::PATIENCE;
 use e2e::world::World;
@@ -94,7 +95,7 @@ async fn a_thousand_tunnels_outlive_five_hundred_changes() {
     assert_eq!(metrics.count("longhaul_tunnels_closed_total", &[]).unwrap(), 0, "nothing was closed");
     assert_eq!(metrics.count("longhaul_tunnels_open", &[]).unwrap(), TUNNELS as u64);
     let growth: Vec<u64> = resident.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).collect();
-    println!("resident after 100, 300, 500 changes: {resident:?}; growth {growth:?}");
+    notes::measured(&format!("resident after 100, 300, 500 changes: {resident:?}; growth {growth:?}"));
     assert!(growth[1] <= FLAT, "memory grows with changes: {resident:?}");
 }
 
@@ -134,5 +135,8 @@ async fn an_edited_file_is_served_soon() {
         world.settle().await.unwrap();
     }
     times.sort();
-    println!("an edited file is served after {:?} at the median, {:?} at most", times[10], times[20]);
+    notes::measured(&format!(
+        "an edited file is served after {:?} at the median, {:?} at most",
+        times[10], times[20]
+    ));
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use e2e::client::Target;
+use e2e::notes;
 use e2e::wire::{PATIENCE, Upstream, Wire, handshake};
 use e2e::world::World;
 use tokio::sync::watch;
@@ -137,9 +138,10 @@ fn spread_evenly(seen: &[Seen]) {
     while histogram.last() == Some(&0) {
         histogram.pop();
     }
+    notes::measured(&format!("closes after SIGTERM under {TUNNELS} tunnels:"));
     for (slot, count) in histogram.iter().enumerate() {
         let from = WIDTH * u32::try_from(slot).unwrap();
-        println!("{:>4.1} s {count:>4} {}", from.as_secs_f32(), "#".repeat(count / 2));
+        notes::measured(&format!("{:>4.1} s {count:>4} {}", from.as_secs_f32(), "#".repeat(count / 2)));
     }
     let slots = usize::try_from(PERIOD.as_millis() / WIDTH.as_millis()).unwrap();
     let most = histogram.iter().max().unwrap();

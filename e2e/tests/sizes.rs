@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use e2e::client::Target;
+use e2e::notes;
 use e2e::wire::{Upstream, Wire, handshake};
 use e2e::world::World;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -58,13 +59,13 @@ async fn slope(choose: impl Fn(&World) -> Target) -> f64 {
 #[tokio::test]
 async fn an_idle_tunnel_in_the_clear_takes_a_kibibyte() {
     let bytes = slope(|world| world.plain(HOST).unwrap()).await;
-    println!("an idle tunnel in the clear: {bytes:.0} bytes of resident memory");
+    notes::measured(&format!("an idle tunnel in the clear: {bytes:.0} bytes of resident memory"));
     assert!(bytes <= 1024.0, "{bytes}");
 }
 
 #[tokio::test]
 async fn an_idle_tunnel_with_tls_takes_five() {
     let bytes = slope(|world| world.tls(HOST).unwrap()).await;
-    println!("an idle tunnel with TLS outside: {bytes:.0} bytes of resident memory");
+    notes::measured(&format!("an idle tunnel with TLS outside: {bytes:.0} bytes of resident memory"));
     assert!(bytes <= 5120.0, "{bytes}");
 }

@@ -20,6 +20,9 @@ use crate::worker::{Arrival, Worker};
 /// While no descriptor is free there is no event to wait for: closing one raises none.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// Accepted at one listener before the other has its turn.
+const TURN: usize = 256;
+
 /// A socket that listens, and what for.
 #[derive(Debug)]
 pub struct Listening {
@@ -76,20 +79,24 @@ impl Accepting {
             // While there is no descriptor to accept into, listeners would be ready for ever.
             waiting.extend(sockets.filter(|_| !exhausted));
             match poll(&mut waiting, exhausted.then_some(&PAUSE)) {
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok(_) | Err(Errno::INTR | Errno::NOMEM) => {}
                 Err(error) => return tracing::error!(%error, "cannot wait for connections"),
             }
             let stopped = !waiting[0].revents().is_empty();
             exhausted = self.listening.iter().any(|listening| !self.accept(listening));
             if stopped {
+                // Whoever is in the queue has been told that the connection stands.
+                while !exhausted && self.listening.iter().any(|listening| waits(&listening.socket)) {
+                    exhausted = self.listening.iter().any(|listening| !self.accept(listening));
+                }
                 return;
             }
         }
     }
 
-    /// Accepts all that waits at one listener. False: there are no descriptors left.
+    /// Accepts what waits at one listener, up to [`TURN`]. False: there are no descriptors left.
     fn accept(&self, listening: &Listening) -> bool {
-        loop {
+        for _ in 0..TURN {
             match accept_one(&listening.socket) {
                 Ok((stream, peer)) => self.deal(Arrival { stream, peer, listener: listening.name }),
                 Err(Errno::WOULDBLOCK) => return true,
@@ -101,15 +108,21 @@ impl Accepting {
                 Err(error) => tracing::debug!(%error, "a connection was lost in the queue"),
             }
         }
+        true
     }
 
     fn deal(&self, arrival: Arrival) {
         self.telemetry.connection_accepted();
         let Some(worker) = self.workers.iter().min_by_key(|worker| worker.load()) else { return };
         if worker.inbox.blocking_send(arrival).is_err() {
-            self.telemetry.connection_done();
+            tracing::error!("a worker is gone, and a connection with it");
         }
     }
+}
+
+fn waits(listener: &TcpListener) -> bool {
+    let mut waiting = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut waiting, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
 }
 
 fn accept_one(listener: &TcpListener) -> Result<(std::net::TcpStream, SocketAddr), Errno> {

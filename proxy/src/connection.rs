@@ -40,6 +40,9 @@ pub(crate) const MOST_AHEAD: usize = 64 * 1024;
 /// How long a connection is drained after its last answer, so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// What records say where no status was sent: nginx' number for it.
+pub(crate) const CLIENT_LEFT: u16 = 499;
+
 /// One client connection between two requests.
 pub(crate) struct Connection {
     pub(crate) home: Arc<Home>,
@@ -83,11 +86,17 @@ enum Read {
 
 /// Serves a connection to its end, or to the beginning of its tunnel.
 pub(crate) async fn serve(home: Arc<Home>, arrival: Arrival) {
-    let telemetry = home.shared.telemetry.clone();
-    if let Some(connection) = Connection::establish(home, arrival).await {
-        connection.run().await;
+    let shared = home.shared.clone();
+    let _open = shared.telemetry.connection_open();
+    let life = async {
+        if let Some(connection) = Connection::establish(home, arrival).await {
+            connection.run().await;
+        }
+    };
+    tokio::select! {
+        () = life => {}
+        () = shared.ending.cancelled() => {}
     }
-    telemetry.connection_done();
 }
 
 impl Asking {
@@ -191,9 +200,10 @@ impl Connection {
                 deadline = Instant::now() + HEAD_TIME;
             }
             let read = tokio::select! {
-                read = timeout_at(deadline, self.leg.append(&mut self.ahead)) => read,
-                // What has begun is answered.
-                () = leaving.cancelled(), if !begun => return Read::Over,
+                // What is there is answered, and who was accepted last may still ask.
+                biased;
+                read = timeout_at(deadline, self.leg.append(&mut self.ahead, usize::MAX)) => read,
+                () = leaving.cancelled(), if !begun && !first => return Read::Over,
             };
             match read {
                 Ok(Ok(count)) if count > 0 => {}
@@ -263,7 +273,7 @@ impl Connection {
             let shaking = dial::shake_hands(backends, &route.timeouts, &telemetry, (&request, &offer));
             tokio::select! {
                 answered = shaking => answered,
-                () = watch(&mut self.leg, &mut self.ahead) => return Next::Gone,
+                () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(&asking, route),
             }
         };
         let answered = match answered {
@@ -277,14 +287,20 @@ impl Connection {
         let mut response = Vec::with_capacity(512);
         handshake::response(&head, &mut response);
         if self.write(route, &response).await.is_err() {
-            return Next::Gone;
+            return self.abandoned(&asking, route);
         }
         telemetry.handshake_done(asking.began.elapsed());
-        let Asking { head, client, id, tls, .. } = &asking;
-        let record = TunnelRecord::new(*client, *tls, &head.host, &head.target, id);
+        let Asking { head, client, id, .. } = &asking;
+        let record = TunnelRecord::new(*client, &head.host, &head.target, id);
         let ahead = [std::mem::take(&mut self.ahead).freeze(), ahead.freeze()];
         let live = route.live.clone();
         Next::Tunnel(Leg::Plain(stream), Box::new(Opening { live, picked, record, telemetry, ahead }))
+    }
+
+    /// The client left before it was answered.
+    fn abandoned(&self, asking: &Asking, route: &Route) -> Next {
+        self.home.shared.telemetry.request_done(&asking.summary(Some(route), CLIENT_LEFT));
+        Next::Gone
     }
 
     /// Answers for an upstream that could not be used.
@@ -310,7 +326,7 @@ impl Connection {
             std::future::poll_fn(|cx| self.leg.poll_close_write(cx)).await?;
             loop {
                 self.ahead.clear();
-                if self.leg.append(&mut self.ahead).await? == 0 {
+                if self.leg.append(&mut self.ahead, usize::MAX).await? == 0 {
                     return io::Result::Ok(());
                 }
             }
@@ -322,8 +338,8 @@ impl Connection {
 
 /// Reads ahead while something else is waited for. Ready when the client has gone.
 pub(crate) async fn watch(leg: &mut Leg, ahead: &mut BytesMut) {
-    while ahead.len() < MOST_AHEAD {
-        if !matches!(leg.append(ahead).await, Ok(count) if count > 0) {
+    while Leg::has_room(ahead, MOST_AHEAD) {
+        if !matches!(leg.append(ahead, MOST_AHEAD).await, Ok(count) if count > 0) {
             return;
         }
     }

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -31,6 +32,9 @@ pub enum DialError {
     /// Every endpoint that was tried refused.
     #[error("{0} does not accept connections: {1}")]
     Refused(SocketAddr, #[source] io::Error),
+    /// The proxy has no descriptor or memory for another connection.
+    #[error("no connection can be made: {0}")]
+    Exhausted(#[source] io::Error),
     /// The last endpoint that was tried did not answer.
     #[error("{0} did not accept a connection in time")]
     ConnectTimeout(SocketAddr),
@@ -53,6 +57,7 @@ impl DialError {
     pub fn refusal(&self) -> (u16, &'static str) {
         match self {
             Self::NoEndpoint => (503, "destination_unavailable"),
+            Self::Exhausted(_) => (503, "connection_limit_reached"),
             Self::Refused(..) => (502, "connection_refused"),
             Self::ConnectTimeout(_) => (504, "connection_timeout"),
             Self::ResponseTimeout(_) => (504, "http_response_timeout"),
@@ -107,7 +112,14 @@ pub(crate) async fn attempt(
             socket::prepare(&stream);
             return Ok(stream);
         }
-        Some(Err(error)) => DialError::Refused(address, error),
+        Some(Err(error)) => match Errno::from_io_error(&error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
+                return Err(DialError::Exhausted(error));
+            }
+            // No local port is left towards it: it is full, not broken.
+            Some(Errno::ADDRNOTAVAIL) => return Err(DialError::Refused(address, error)),
+            _ => DialError::Refused(address, error),
+        },
         None => DialError::ConnectTimeout(address),
     };
     telemetry.connect_failed();

@@ -37,7 +37,7 @@ pub async fn close_over(period: Duration, reason: CloseReason, workers: &Arc<Vec
     let began = Instant::now();
     let (mut ordered, mut turn) = (0, 0);
     let mut paces = interval(PACE);
-    while ordered < total && began.elapsed() < period {
+    'pacing: while ordered < total && began.elapsed() < period {
         paces.tick().await;
         // Rounded up: the first goes at once.
         let due = (total as u128 * began.elapsed().as_micros()).div_ceil(period.as_micros());
@@ -46,14 +46,14 @@ pub async fn close_over(period: Duration, reason: CloseReason, workers: &Arc<Vec
             let closed = close(workers, &mut turn, reason).await;
             if closed == 0 {
                 // Those that are missing have ended by themselves.
-                return;
+                break 'pacing;
             }
             ordered += closed;
         }
     }
-    // What was opened meanwhile, and what a short period left.
+    // What was opened meanwhile, what a short period left, and what is still being agreed.
     for worker in workers.iter() {
-        ask(worker, |answer| Order::Close(usize::MAX, reason, answer)).await;
+        ask(worker, |answer| Order::CloseAll(reason, answer)).await;
     }
 }
 
@@ -71,7 +71,7 @@ async fn close(workers: &[Worker], turn: &mut usize, reason: CloseReason) -> usi
     for _ in 0..workers.len() {
         let worker = &workers[*turn % workers.len()];
         *turn += 1;
-        let closed = ask(worker, |answer| Order::Close(1, reason, answer)).await;
+        let closed = ask(worker, |answer| Order::CloseOne(reason, answer)).await;
         if closed > 0 {
             return closed;
         }

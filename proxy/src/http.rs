@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::connection::{Asking, Connection, Next};
+use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
 use crate::forward;
 use crate::head::{self, Version};
@@ -27,7 +27,7 @@ mod body;
 mod pool;
 mod wire;
 
-use body::{Account, Answered, ResponseBody};
+use body::{Account, Answered, RequestBody, ResponseBody};
 pub(crate) use pool::Pool;
 use pool::Sender;
 use wire::{Ending, Exchange, Wire};
@@ -61,7 +61,7 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     let mut hyper = hyper::server::conn::http1::Builder::new();
     hyper.half_close(true).max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
     let mut server = hyper.serve_connection(wire.end(), service);
-    let mut exchange = Exchange::new(&asking.head, route, wire);
+    let mut exchange = Exchange::new(&asking.head, route, wire, account.clone());
     let ending = std::future::poll_fn(|cx| {
         exchange.poll(cx, &mut connection.leg, &mut connection.ahead, |cx| {
             server.poll_without_shutdown(cx).map(|served| served.is_ok())
@@ -88,7 +88,7 @@ async fn conclude(
             _ => {}
         }
     }
-    let mut summary = asking.summary(Some(route), answered.map_or(499, |answered| answered.status));
+    let mut summary = asking.summary(Some(route), answered.map_or(CLIENT_LEFT, |answered| answered.status));
     summary.endpoint = answered.map(|answered| answered.endpoint);
     summary.sent = account.sent();
     connection.home.shared.telemetry.request_done(&summary);
@@ -145,17 +145,18 @@ async fn forward_request(
     Err(failure)
 }
 
-type Unsent = Option<Box<Request<Incoming>>>;
+type Unsent = Option<Box<Request<RequestBody>>>;
 
 async fn send(
     home: &Home,
     route: &Route,
     mut sender: Sender,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     picked: &Picked,
 ) -> Result<(Response<Incoming>, Sender), (DialError, Unsent)> {
     let address = picked.address();
-    let sent = dial::limited(route.timeouts.request, sender.try_send_request(request)).await;
+    let progress = request.body().progress();
+    let sent = progress.limited(route.timeouts.request, sender.try_send_request(request)).await;
     match sent {
         Some(Ok(response)) => Ok((response, sender)),
         Some(Err(mut error)) => {
@@ -177,22 +178,23 @@ async fn open(home: &Home, stream: TcpStream) -> hyper::Result<Sender> {
     let mut hyper = hyper::client::conn::http1::Builder::new();
     hyper.max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
     let (sender, connection) = hyper.handshake(TokioIo::new(stream)).await?;
-    home.tasks.spawn(async move {
+    let task = home.tasks.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(sender)
+    Ok(Sender::new(sender, task.abort_handle()))
 }
 
-/// The request as hyper's client sends it. What frames the body, hyper writes from the body itself.
-fn for_upstream(request: Request<Incoming>) -> Request<Incoming> {
+/// The request as hyper's client sends it. Its framing stays as it is, in canonical form: hyper would take a GET's
+/// body away otherwise.
+fn for_upstream(request: Request<Incoming>) -> Request<RequestBody> {
     let (mut parts, body) = request.into_parts();
-    for name in [header::CONNECTION, header::EXPECT, header::TRANSFER_ENCODING] {
+    for name in [header::CONNECTION, header::EXPECT] {
         parts.headers.remove(name);
     }
     parts.version = hyper::Version::HTTP_11;
-    Request::from_parts(parts, body)
+    Request::from_parts(parts, RequestBody::new(body))
 }
 
 fn answer(
@@ -207,6 +209,7 @@ fn answer(
         return Err(DialError::Protocol(picked.address(), "a 101 that nobody asked for".into()));
     }
     drop_hop_by_hop(&mut parts.headers);
+    say_length_once(&mut parts, &body, method);
     if home.shared.leaving.is_cancelled() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -240,6 +243,26 @@ fn drop_hop_by_hop(fields: &mut HeaderMap) {
     }
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
         fields.remove(name);
+    }
+}
+
+/// One plain Content-Length, of the body that there is; none for a body that is delimited otherwise. What an
+/// upstream says may be read in two ways (RFC 9112 §6.3), what we say may not.
+fn say_length_once(parts: &mut hyper::http::response::Parts, body: &Incoming, method: &Method) {
+    let bodiless = *method == Method::HEAD || parts.status == StatusCode::NOT_MODIFIED;
+    let said: Vec<_> = parts.headers.get_all(header::CONTENT_LENGTH).iter().cloned().collect();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let length = match body.size_hint().exact() {
+        // Here it tells of the body that a GET would have.
+        _ if bodiless => match &said[..] {
+            [one] if !one.is_empty() && one.as_bytes().iter().all(u8::is_ascii_digit) => Some(one.clone()),
+            _ => None,
+        },
+        Some(_) if parts.status == StatusCode::NO_CONTENT => None,
+        exact => exact.map(HeaderValue::from),
+    };
+    if let Some(length) = length {
+        parts.headers.insert(header::CONTENT_LENGTH, length);
     }
 }
 

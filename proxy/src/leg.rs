@@ -32,7 +32,7 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// Reads once into `buffer`, which must have room for [`scratch::SCRATCH`] bytes. 0 is the end of the stream.
+    /// Reads once into `buffer`, which has room for a whole TLS read ([`scratch::CIPHERTEXT`]). 0 is the end of the stream.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(stream) => {
@@ -91,10 +91,23 @@ impl Leg {
         }
     }
 
-    /// Reads once and appends what came to `ahead`. 0 is the end of the stream.
-    pub fn poll_append(&mut self, cx: &mut Context<'_>, ahead: &mut BytesMut) -> Poll<io::Result<usize>> {
+    /// Whether [`poll_append`](Self::poll_append) may be called with this bound: TLS must have room for all that
+    /// one read can hold.
+    pub fn has_room(ahead: &BytesMut, most: usize) -> bool {
+        ahead.len() + scratch::CIPHERTEXT <= most
+    }
+
+    /// Reads once and appends what came to `ahead`, which stays within `most` bytes where there was
+    /// [room](Self::has_room). 0 is the end of the stream.
+    pub fn poll_append(
+        &mut self,
+        cx: &mut Context<'_>,
+        ahead: &mut BytesMut,
+        most: usize,
+    ) -> Poll<io::Result<usize>> {
+        let room = most.saturating_sub(ahead.len()).clamp(scratch::CIPHERTEXT, scratch::SCRATCH);
         scratch::with_plaintext(|buffer| {
-            let read = self.poll_fill(cx, buffer);
+            let read = self.poll_fill(cx, &mut buffer[..room]);
             if let Poll::Ready(Ok(count)) = read {
                 ahead.extend_from_slice(&buffer[..count]);
             }
@@ -103,8 +116,8 @@ impl Leg {
     }
 
     /// [`poll_append`](Self::poll_append), awaited.
-    pub async fn append(&mut self, ahead: &mut BytesMut) -> io::Result<usize> {
-        poll_fn(|cx| self.poll_append(cx, ahead)).await
+    pub async fn append(&mut self, ahead: &mut BytesMut, most: usize) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_append(cx, ahead, most)).await
     }
 
     /// Writes all of `bytes` and flushes.

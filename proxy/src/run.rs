@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -22,6 +23,9 @@ use crate::telemetry::Telemetry;
 use crate::tls::Policies;
 use crate::worker::{Shared, Worker};
 
+/// After the last tunnel was told, plain requests have so long to come to their end.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
+
 /// Runs the proxy until it is told to stop and its last tunnel has ended.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
@@ -33,7 +37,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let table = Arc::new(ArcSwap::from_pointee(Table::empty(provider.clone())));
     let feed = Feed::new(feed_config(&args), table.clone())?;
     let telemetry = Telemetry::new();
-    let leaving = CancellationToken::new();
+    let (leaving, ending) = (CancellationToken::new(), CancellationToken::new());
     let shared = Arc::new(Shared {
         tls: Policies::new(&provider, &table).context("no TLS configuration")?,
         table: table.clone(),
@@ -41,6 +45,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         public_http_port: args.public_http_port.unwrap_or(http.local_addr()?.port()),
         public_https_port: args.public_https_port.unwrap_or(https.local_addr()?.port()),
         leaving: leaving.clone(),
+        ending: ending.clone(),
     });
     let count = args.workers.map_or_else(cores, usize::from);
     let workers: Result<Vec<_>, _> = (0..count).map(|index| Worker::start(index, shared.clone())).collect();
@@ -63,7 +68,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 
     let life = async {
         signals.next().await;
-        let leaving = leave(&args, &phases, &leaving, (acceptor, workers));
+        let leaving = leave(&args, &phases, (&leaving, &ending), (acceptor, workers));
         tokio::select! {
             () = leaving => {}
             () = signals.next() => {
@@ -86,7 +91,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 async fn leave(
     args: &Args,
     phases: &watch::Sender<Phase>,
-    leaving: &CancellationToken,
+    (leaving, ending): (&CancellationToken, &CancellationToken),
     (acceptor, workers): (Acceptor, Arc<Vec<Worker>>),
 ) {
     tracing::info!(delay = ?args.shutdown_delay, "leaving: still accepting");
@@ -102,7 +107,16 @@ async fn leave(
         let workers = Arc::into_inner(workers).expect("the acceptor's handle went with its thread");
         workers.into_iter().map(Worker::join).filter(Result::is_err).count()
     });
-    if !matches!(done.await, Ok(0)) {
+    let late = async {
+        tokio::time::sleep(LAST_REQUESTS).await;
+        ending.cancel();
+        std::future::pending::<()>().await;
+    };
+    let done = tokio::select! {
+        done = done => done,
+        () = late => return,
+    };
+    if !matches!(done, Ok(0)) {
         tracing::error!("a worker panicked");
     }
 }

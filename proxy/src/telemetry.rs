@@ -91,11 +91,8 @@ pub struct TunnelRecord {
     client: [u8; 16],
     /// Microseconds since the process began to count.
     opened: u64,
-    /// Host, redacted path and request id, one behind the other.
+    /// Host, redacted path and request id, none of which has spaces, with one between them.
     text: Box<str>,
-    host: u16,
-    path: u8,
-    tls: bool,
 }
 
 /// What is known of a tunnel at its end. Pairs are from the client, from the upstream.
@@ -103,6 +100,8 @@ pub struct TunnelRecord {
 pub struct TunnelSummary<'a> {
     /// From its beginning.
     pub record: &'a TunnelRecord,
+    /// The client came over TLS.
+    pub tls: bool,
     /// The route that it came in by.
     pub route: Option<&'a RouteId>,
     /// Where it led.
@@ -150,22 +149,21 @@ pub struct RequestSummary<'a> {
 
 impl TunnelRecord {
     /// Takes what is kept of a handshake.
-    pub fn new(client: IpAddr, tls: bool, host: &str, target: &str, id: &str) -> Self {
+    pub fn new(client: IpAddr, host: &str, target: &str, id: &str) -> Self {
         let path = redact::target(target);
         let path = &path[..path.floor_char_boundary(KEPT_PATH)];
-        let host = &host[..host.floor_char_boundary(255)];
-        let text = [host, path, id].concat().into_boxed_str();
+        let text = [host, path, id].join(" ").into_boxed_str();
         let client = match client {
             IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
             IpAddr::V6(client) => client.octets(),
         };
-        Self { client, opened: now_micros(), text, host: host.len() as u16, path: path.len() as u8, tls }
+        Self { client, opened: now_micros(), text }
     }
 
     fn parts(&self) -> (&str, &str, &str) {
-        let (host, rest) = self.text.split_at(usize::from(self.host));
-        let (path, id) = rest.split_at(usize::from(self.path));
-        (host, path, id)
+        let mut parts = self.text.splitn(3, ' ');
+        let mut next = || parts.next().unwrap_or_default();
+        (next(), next(), next())
     }
 }
 
@@ -313,14 +311,14 @@ impl Telemetry {
         self.tunnels_open.get().max(0).cast_unsigned()
     }
 
-    /// A client connection came in. It is counted as open until [`connection_done`](Self::connection_done).
     pub(crate) fn connection_accepted(&self) {
         self.connections.inc();
-        self.connections_open.inc();
     }
 
-    pub(crate) fn connection_done(&self) {
-        self.connections_open.dec();
+    /// A client connection is open until the guard is dropped.
+    pub(crate) fn connection_open(&self) -> OpenConnection {
+        self.connections_open.inc();
+        OpenConnection(self.connections_open.clone())
     }
 
     pub(crate) fn accept_paused(&self) {
@@ -358,7 +356,7 @@ impl Telemetry {
             target: "longhaul::access",
             kind = "tunnel",
             client = %IpAddr::from(summary.record.client).to_canonical(),
-            scheme = if summary.record.tls { "wss" } else { "ws" },
+            scheme = if summary.tls { "wss" } else { "ws" },
             host,
             path,
             id,
@@ -400,6 +398,15 @@ impl Telemetry {
             bytes = summary.sent,
             "request done"
         );
+    }
+}
+
+/// Counts a connection as open.
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

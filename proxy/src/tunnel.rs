@@ -54,6 +54,8 @@ struct State {
     picked: Picked,
     record: TunnelRecord,
     telemetry: Arc<Telemetry>,
+    /// The client came over TLS.
+    tls: bool,
 }
 
 /// One direction.
@@ -74,6 +76,8 @@ struct Ends {
     read: bool,
     /// The end was passed on.
     passed: bool,
+    /// It takes nothing any more, though it may not have said so.
+    deaf: bool,
 }
 
 /// A leg that broke.
@@ -102,8 +106,8 @@ impl Tunnel {
         let Opening { live, picked, record, telemetry, ahead } = opening;
         telemetry.tunnel_opened();
         let lanes = ahead.map(|held| Lane { held: hold(held), ..Lane::default() });
-        let ends = Default::default();
-        let state = Box::new(State { lanes, ends, parting: None, picked, record, telemetry });
+        let (ends, tls) = (Default::default(), matches!(client, Leg::Tls(_)));
+        let state = Box::new(State { lanes, ends, parting: None, picked, record, telemetry, tls });
         Self {
             legs: [client, upstream],
             walkers: Default::default(),
@@ -170,8 +174,14 @@ impl Tunnel {
             let count = match read {
                 Poll::Pending => return Ok(None),
                 Poll::Ready(Ok(count)) => count,
+                // What follows a goodbye is an end, however it comes.
+                Poll::Ready(Err(_)) if self.walkers[from.index()].close_seen() => 0,
                 Poll::Ready(Err(error)) => return Err(Broken { side: from, error }),
             };
+            if count == 0 && self.state.ends[from.index()].deaf && !self.walkers[from.index()].close_seen() {
+                // The write that failed was told of the reset, and reading is not told again.
+                return Err(Broken { side: from, error: io::ErrorKind::ConnectionReset.into() });
+            }
             let mut rest = &buffer[..count];
             while !rest.is_empty() {
                 match self.pass(cx, from, rest)? {
@@ -188,6 +198,7 @@ impl Tunnel {
     fn pass(&mut self, cx: &mut Context<'_>, from: Side, bytes: &[u8]) -> Result<Option<usize>, Broken> {
         let to = from.other();
         let allowed = match &mut self.state.parting {
+            _ if self.state.ends[to.index()].deaf => 0,
             None => bytes.len(),
             Some(parting) => {
                 if let Some(boundary) = parting.waits_for(to) {
@@ -210,12 +221,25 @@ impl Tunnel {
             match self.legs[to.index()].poll_drain(cx, &bytes[..allowed]) {
                 Poll::Pending => return Ok(None),
                 Poll::Ready(Ok(taken)) => taken,
+                Poll::Ready(Err(error)) if has_left(&error) => {
+                    // What it sent before must still arrive at the other side; how it ended, reading tells.
+                    self.state.ends[to.index()].deaf = true;
+                    return Ok(Some(0));
+                }
                 Poll::Ready(Err(error)) => return Err(Broken { side: to, error }),
             }
         };
-        let walked = self.walkers[from.index()].walk(&bytes[..taken]);
+        let mut walked = self.walkers[from.index()].walk(&bytes[..taken]);
+        if allowed == 0 {
+            walked.messages = 0;
+        }
         self.account(from, if allowed == 0 { 0 } else { taken }, walked);
         Ok(Some(taken))
+    }
+
+    /// A side has sent its goodbye or its end.
+    fn has_ended(&self, side: Side) -> bool {
+        self.state.ends[side.index()].read || self.walkers[side.index()].close_seen()
     }
 
     fn account(&mut self, from: Side, bytes: usize, walked: Walked) {
@@ -246,6 +270,7 @@ impl Tunnel {
         match self.legs[to.index()].poll_close_write(cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => ends.passed = true,
+            Poll::Ready(Err(_)) if self.has_ended(to) => self.state.ends[from.index()].passed = true,
             Poll::Ready(Err(error)) => return Err(Broken { side: to, error }),
         }
         Ok(())
@@ -262,6 +287,12 @@ impl Tunnel {
         }
         if self.state.ends.iter().all(|ends| ends.passed) {
             return Poll::Ready(());
+        }
+        let gone = |side: &Side| self.state.ends[side.index()].deaf && self.state.ends[side.index()].passed;
+        if let Some(gone) = [Side::Client, Side::Upstream].into_iter().find(gone) {
+            let reason = self.reason.unwrap_or(CloseReason::Internal);
+            self.state.parting = Some(Box::new(Parting::left(reason, gone, look.sweeps)));
+            return self.poll_parting(cx, look, said);
         }
         if self.walkers.iter().all(Walker::close_seen) {
             // Both have said goodbye (RFC 6455 §7.1.1): what is left is to end the connections.
@@ -301,12 +332,15 @@ impl Tunnel {
     }
 
     fn finish(&mut self) {
-        let State { lanes, ends, record, telemetry, picked, parting } = &*self.state;
+        let State { lanes, ends, record, telemetry, picked, parting, tls } = &*self.state;
         let live = registry::live(&self.place);
         let said = |side: Side| parting.as_ref().and_then(|parting| parting.said(side));
-        let code = ends.iter().map(|ends| ends.code).find(|code| *code != 0);
+        // Of two goodbyes the first is the reason, the other its echo.
+        let first = usize::from(self.reason == Some(CloseReason::UpstreamClosed));
+        let code = [ends[first].code, ends[1 - first].code].into_iter().find(|code| *code != 0);
         telemetry.tunnel_closed(&TunnelSummary {
             record,
+            tls: *tls,
             route: live.as_ref().map(|live| live.id()),
             endpoint: picked.address(),
             reason: self.reason.unwrap_or(CloseReason::Internal),
@@ -316,6 +350,14 @@ impl Tunnel {
             framing_broken: self.walkers.iter().any(Walker::broken),
         });
     }
+}
+
+/// The peer takes nothing more (tcp(7)), while what it sent may still be there to read.
+fn has_left(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::NotConnected
+    )
 }
 
 fn hold(bytes: Bytes) -> Option<Box<Bytes>> {

@@ -41,6 +41,8 @@ pub struct Shared {
     pub public_https_port: u16,
     /// Cancelled when the proxy stops accepting: connections end with the response that is under way.
     pub leaving: CancellationToken,
+    /// Cancelled when what is no tunnel has had its time: connections end as they are.
+    pub ending: CancellationToken,
 }
 
 /// What the connections of one worker share.
@@ -68,8 +70,10 @@ pub struct Arrival {
 pub enum Order {
     /// How many tunnels are open?
     Count(oneshot::Sender<usize>),
-    /// Close so many of the tunnels that are not closing yet. The answer is how many there were.
-    Close(usize, CloseReason, oneshot::Sender<usize>),
+    /// Close one of the tunnels that are not closing yet. The answer is how many there were.
+    CloseOne(CloseReason, oneshot::Sender<usize>),
+    /// Close all tunnels, and those that open later.
+    CloseAll(CloseReason, oneshot::Sender<usize>),
 }
 
 /// The handle of a worker. Its thread ends when the inbox is closed and its last task has ended.
@@ -137,6 +141,7 @@ fn obey(order: Order) {
     // Who asked may have left meanwhile.
     match order {
         Order::Count(answer) => drop(answer.send(registry::count())),
-        Order::Close(most, reason, answer) => drop(answer.send(registry::close(most, reason))),
+        Order::CloseOne(reason, answer) => drop(answer.send(registry::close(1, reason))),
+        Order::CloseAll(reason, answer) => drop(answer.send(registry::close_all(reason))),
     }
 }

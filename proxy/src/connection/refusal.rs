@@ -108,6 +108,7 @@ impl From<&DialError> for Answer {
         // The endpoint's address is the operator's business, not the client's.
         let message = match error {
             DialError::NoEndpoint => "no endpoint of this route's backends is ready",
+            DialError::Exhausted(_) => "the proxy has reached its limit of connections",
             DialError::Refused(..) => "no endpoint of this route accepts connections",
             DialError::ConnectTimeout(_) => "no endpoint of this route accepted a connection in time",
             DialError::ResponseTimeout(_) => "the upstream did not answer in time",

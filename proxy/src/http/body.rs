@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
 use crate::upstream::Picked;
 use crate::worker::Home;
@@ -24,6 +24,7 @@ pub(super) struct Account(Arc<Counts>);
 struct Counts {
     head: OnceLock<Answered>,
     sent: AtomicU64,
+    finished: AtomicBool,
 }
 
 /// The head of a response.
@@ -45,8 +46,83 @@ impl Account {
         self.0.head.get().copied()
     }
 
+    /// The response has come to its end.
+    pub(super) fn finished(&self) -> bool {
+        self.0.finished.load(Ordering::Relaxed)
+    }
+
     pub(super) fn sent(&self) -> u64 {
         self.0.sent.load(Ordering::Relaxed)
+    }
+}
+
+/// The body of a request on its way to the upstream, and when it last moved.
+#[derive(Debug)]
+pub(crate) struct RequestBody {
+    inner: Incoming,
+    progress: Progress,
+}
+
+/// When a request's body last moved.
+#[derive(Clone, Debug)]
+pub(super) struct Progress(Arc<Mutex<Instant>>);
+
+impl RequestBody {
+    pub(super) fn new(inner: Incoming) -> Self {
+        Self { inner, progress: Progress(Arc::new(Mutex::new(Instant::now()))) }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+}
+
+impl Progress {
+    fn last(&self) -> Instant {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for an answer, up to `limit` after the request last moved. `None`: it took longer.
+    pub(super) async fn limited<T>(
+        &self,
+        limit: Option<Duration>,
+        answer: impl Future<Output = T>,
+    ) -> Option<T> {
+        let Some(limit) = limit else { return Some(answer.await) };
+        let mut answer = std::pin::pin!(answer);
+        loop {
+            let due = self.last() + limit;
+            if let Ok(answered) = timeout_at(due, &mut answer).await {
+                return Some(answered);
+            }
+            if self.last() + limit <= due {
+                return None;
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        if frame.is_ready() {
+            *self.progress.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -84,6 +160,10 @@ impl Body for ResponseBody {
                 if let Some((limit, sleep)) = &mut self.limit {
                     sleep.as_mut().reset(Instant::now() + *limit);
                 }
+                // Trailers are the last frame of a body.
+                if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
+                    self.account.0.finished.store(true, Ordering::Relaxed);
+                }
                 if let Some(Ok(frame)) = &frame {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     self.account.0.sent.fetch_add(length, Ordering::Relaxed);
@@ -112,7 +192,7 @@ impl Body for ResponseBody {
 impl Drop for ResponseBody {
     fn drop(&mut self) {
         if let Some((home, sender, picked)) = self.carrier.take()
-            && self.inner.is_end_stream()
+            && (self.account.finished() || self.inner.is_end_stream())
         {
             home.pool.give(picked.address(), sender);
         }

@@ -2,15 +2,49 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-/// Sends requests over one upstream connection.
-pub(crate) type Sender = SendRequest<Incoming>;
+use super::body::RequestBody;
+
+/// Sends requests over one upstream connection, which ends with it. (Left to itself, hyper waits for an upstream that
+/// reads nothing until it has read all.)
+#[derive(Debug)]
+pub(crate) struct Sender {
+    requests: SendRequest<RequestBody>,
+    connection: AbortHandle,
+}
+
+impl Sender {
+    pub(super) fn new(requests: SendRequest<RequestBody>, connection: AbortHandle) -> Self {
+        Self { requests, connection }
+    }
+}
+
+impl Deref for Sender {
+    type Target = SendRequest<RequestBody>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.requests
+    }
+}
+
+impl DerefMut for Sender {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.requests
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
 
 /// Kept for one endpoint, at most.
 const MOST: usize = 32;

@@ -21,6 +21,7 @@ use crate::leg::Leg;
 use crate::table::Route;
 
 use super::Served;
+use super::body::Account;
 
 /// Held in each direction, at most.
 const MOST_HELD: usize = 64 * 1024;
@@ -73,6 +74,7 @@ pub(super) struct Exchange<'a> {
     served: Option<bool>,
     /// Runs while the client neither takes nor gives what it should.
     stalled: Option<Pin<Box<Sleep>>>,
+    account: Account,
     patience: Option<Duration>,
 }
 
@@ -97,7 +99,7 @@ fn lock(buffers: &Mutex<Buffers>) -> MutexGuard<'_, Buffers> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(head: &'a Head, route: &Route, wire: Wire) -> Self {
+    pub(super) fn new(head: &'a Head, route: &Route, wire: Wire, account: Account) -> Self {
         Self {
             delimiter: Delimiter::new(wire.framing),
             body_read: wire.framing == Framing::None,
@@ -106,6 +108,7 @@ impl<'a> Exchange<'a> {
             refused: None,
             served: None,
             stalled: None,
+            account,
             patience: route.timeouts.send,
         }
     }
@@ -152,19 +155,20 @@ impl<'a> Exchange<'a> {
     /// Reads what hyper has room for; behind the body, reads ahead to notice that the client leaves.
     fn pull(&mut self, cx: &mut Context<'_>, leg: &mut Leg, ahead: &mut BytesMut) -> Result<bool, Ending> {
         let mut pulled = false;
-        while !self.body_read && self.refused.is_none() && self.wire.lock().request.len() < MOST_HELD {
+        while !self.body_read && self.refused.is_none() && self.wire.lock().request.len() < MOST_HELD / 2 {
             if self.delimit(ahead) {
                 pulled = true;
                 continue;
             }
-            match leg.poll_append(cx, ahead) {
+            // What is delimited moves on to the wire, which so holds no more than twice this.
+            match leg.poll_append(cx, ahead, MOST_HELD / 2) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Err(Ending::Gone),
                 Poll::Pending => break,
             }
         }
-        while self.body_read && self.served.is_none() && ahead.len() < MOST_AHEAD {
-            match leg.poll_append(cx, ahead) {
+        while self.body_read && self.served.is_none() && Leg::has_room(ahead, MOST_AHEAD) {
+            match leg.poll_append(cx, ahead, MOST_AHEAD) {
                 Poll::Ready(Ok(count)) if count > 0 => {}
                 Poll::Ready(_) => return Err(Ending::Gone),
                 Poll::Pending => break,
@@ -241,7 +245,10 @@ impl<'a> Exchange<'a> {
         if moved {
             stalled.as_mut().reset(Instant::now() + patience);
         }
-        stalled.as_mut().poll(cx).map(|()| Ending::Cut)
+        let answered = self.account.finished() && self.wire.lock().response.is_empty() && leg.held() == 0;
+        // An upstream may answer without reading the request to its end; the answer is whole all the same.
+        let ending = if answered { Ending::Served { body_read: false } } else { Ending::Cut };
+        stalled.as_mut().poll(cx).map(|()| ending)
     }
 }
 

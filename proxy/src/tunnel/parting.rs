@@ -19,8 +19,8 @@ const WHOLE_MESSAGE: u32 = 6;
 const WHOLE_FRAME: u32 = WHOLE_MESSAGE + 1;
 /// A side that was told has so long to answer, then gets FIN.
 const ANSWER: u32 = 6;
-/// After FIN a side has so long to end its direction, then is reset.
-const END: u32 = 1;
+/// After FIN a side has so long to end its direction, then is reset: what is under way to it must not be lost.
+const END: u32 = 2;
 
 /// A close that the proxy carries out.
 #[derive(Debug)]
@@ -51,9 +51,10 @@ enum Stage {
 }
 
 impl Parting {
-    /// Both sides are to be told.
-    pub(super) fn new(reason: CloseReason, sweeps: u32) -> Self {
-        let stage = |side| match reason.farewell(side) {
+    /// Both sides are to be told; `shut` says by side whether our direction towards it has ended already.
+    pub(super) fn new(reason: CloseReason, sweeps: u32, shut: [bool; 2]) -> Self {
+        let stage = |side: Side| match reason.farewell(side) {
+            Farewell::Close(_) if shut[side.index()] => Stage::Told(sweeps),
             Farewell::Close(_) => Stage::Relaying,
             Farewell::Reset => Stage::Over,
         };
@@ -70,6 +71,13 @@ impl Parting {
     pub(super) fn both_told(reason: CloseReason, sweeps: u32) -> Self {
         let stages = [Stage::Told(sweeps), Stage::Told(sweeps)];
         Self { reason, begun: sweeps, now: sweeps, stages, said: [None; 2] }
+    }
+
+    /// One side has gone, and all that it sent has been passed on.
+    pub(super) fn left(reason: CloseReason, gone: Side, sweeps: u32) -> Self {
+        let mut parting = Self::both_told(reason, sweeps);
+        parting.stages[gone.index()] = Stage::Over;
+        parting
     }
 
     /// Where the side's Close frame may go, while it has not begun. `None`: nothing is passed to the side any more.
@@ -113,8 +121,14 @@ impl Parting {
 impl Tunnel {
     /// Begins to close for a reason of the proxy's own.
     pub(super) fn begin_parting(&mut self, reason: CloseReason, look: Look) {
-        self.reason = Some(reason);
-        self.state.parting = Some(Box::new(Parting::new(reason, look.sweeps)));
+        if self.walkers.iter().any(Walker::close_seen) {
+            // A peer had begun before: the close is its own.
+            self.blame(reason);
+        } else {
+            self.reason = Some(reason);
+        }
+        let shut = [Side::Client, Side::Upstream].map(|side| self.state.ends[side.other().index()].passed);
+        self.state.parting = Some(Box::new(Parting::new(reason, look.sweeps, shut)));
         for side in [Side::Client, Side::Upstream] {
             if reason.farewell(side) == Farewell::Reset {
                 self.legs[side.index()].reset();
@@ -181,18 +195,27 @@ impl Tunnel {
         let (now, late) = (parting.now, parting.waited() >= WHOLE_FRAME + ANSWER);
         let Stage::Saying(frame, taken) = &mut parting.stages[side.index()] else { return None };
         let leg = &mut self.legs[side.index()];
-        while *taken < frame.len() {
-            match leg.poll_drain(cx, &frame[*taken..]) {
-                Poll::Ready(Ok(count)) => *taken += count,
+        let written = loop {
+            let rest = &frame[*taken..];
+            // Told is who has the frame on the way: TLS takes more than the kernel does.
+            let step = if rest.is_empty() {
+                leg.poll_flush(cx)
+            } else {
+                leg.poll_drain(cx, rest).map_ok(|count| *taken += count)
+            };
+            match step {
+                Poll::Ready(Ok(())) if rest.is_empty() => break true,
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Some(Stage::Over),
-                Poll::Pending => {
-                    said.waiting[side.index()] = true;
-                    return late.then(|| {
-                        leg.reset();
-                        Stage::Over
-                    });
-                }
+                Poll::Pending => break false,
             }
+        };
+        if !written {
+            said.waiting[side.index()] = true;
+            return late.then(|| {
+                leg.reset();
+                Stage::Over
+            });
         }
         Some(Stage::Told(now))
     }

@@ -135,7 +135,7 @@ impl World {
 fn tunnel(client: Leg, upstream: Leg, ahead: [Bytes; 2]) -> (Tunnel, Arc<Telemetry>) {
     let telemetry = Telemetry::new();
     let (live, picked) = route();
-    let record = TunnelRecord::new("127.0.0.1".parse().unwrap(), false, HOST, "/", "id");
+    let record = TunnelRecord::new("127.0.0.1".parse().unwrap(), HOST, "/", "id");
     let opening = Opening { live, picked, record, telemetry: telemetry.clone(), ahead };
     (Tunnel::new(client, upstream, opening), telemetry)
 }

@@ -21,12 +21,14 @@ pub(crate) const SWEEP: Duration = Duration::from_secs(1);
 
 thread_local! {
     static REGISTRY: RefCell<Registry> =
-        const { RefCell::new(Registry { entries: Slab::new(), sweeps: 0 }) };
+        const { RefCell::new(Registry { entries: Slab::new(), sweeps: 0, closing: None }) };
 }
 
 struct Registry {
     entries: Slab<Entry>,
     sweeps: u32,
+    /// Everything was ordered to close: so is what opens from then on.
+    closing: Option<CloseReason>,
 }
 
 struct Entry {
@@ -75,7 +77,9 @@ pub(crate) struct Place(u32);
 pub(crate) fn enter(live: Arc<Live>) -> Place {
     REGISTRY.with_borrow_mut(|registry| {
         let (waker, quiet_since) = (Waker::noop().clone(), registry.sweeps);
-        let entry = Entry { waker, live, quiet_since, stuck: [0; 2], order: None, flags: 0 };
+        // As if bytes had just moved: a second that began before the tunnel is not one of its own.
+        let (order, flags) = (registry.closing, MOVED);
+        let entry = Entry { waker, live, quiet_since, stuck: [0; 2], order, flags };
         Place(registry.entries.insert(entry) as u32)
     })
 }
@@ -141,6 +145,12 @@ pub(crate) fn close(most: usize, reason: CloseReason) -> usize {
     let closed = wakers.len();
     wakers.into_iter().for_each(Waker::wake);
     closed
+}
+
+/// Orders every tunnel to close, and those that open later.
+pub(crate) fn close_all(reason: CloseReason) -> usize {
+    REGISTRY.with_borrow_mut(|registry| registry.closing = Some(reason));
+    close(usize::MAX, reason)
 }
 
 /// Looks at every tunnel once: who is idle or stuck is ordered to close, who is closing is woken.
