@@ -253,9 +253,75 @@ async fn silence_ends_a_tunnel_after_two_to_three_sweeps_and_bytes_keep_it() {
     world.end("idle_timeout").await;
 }
 
+#[tokio::test]
+async fn a_tunnel_that_never_said_anything_has_its_two_seconds() {
+    let mut world = World::new().await;
+    // The first sweep may come right after the tunnel.
+    sweep(2).await;
+    assert_eq!(registry::count(), 1);
+    assert!(world.ended.try_recv().is_err());
+    let early = tokio::time::timeout(Duration::from_millis(20), world.client.read(&mut [0; 1])).await;
+    assert!(early.is_err(), "nothing was said yet");
+    sweep(1).await;
+    assert_eq!(close_code(&read_frame(&mut world.client).await), Some(1001));
+}
+
+#[tokio::test]
+async fn a_tunnel_that_opens_when_all_are_closing_is_closed() {
+    assert_eq!(registry::close_all(CloseReason::Shutdown), 0);
+    let mut world = World::new().await;
+    assert_eq!(close_code(&read_frame(&mut world.client).await), Some(1012));
+    assert_eq!(close_code(&read_frame(&mut world.upstream).await), Some(1001));
+    answer_and_end(&mut world).await;
+    world.end("shutdown").await;
+}
+
+#[tokio::test]
+async fn a_half_closed_tunnel_still_makes_its_message_whole() {
+    let mut world = World::new().await;
+    let (begin, end) = (frame(false, false, b"half"), [0x80, 3, b'e', b'n', b'd']);
+    world.upstream.write_all(&begin).await.unwrap();
+    world.client.read_exact(&mut vec![0; begin.len()]).await.unwrap();
+    world.client.shutdown().await.unwrap();
+    assert_eq!(read_to_end(&mut world.upstream).await, b"");
+    registry::close(usize::MAX, CloseReason::Shutdown);
+    sweep(2).await;
+    world.upstream.write_all(&end).await.unwrap();
+    let mut got = [0; 5];
+    world.client.read_exact(&mut got).await.unwrap();
+    assert_eq!(got, end);
+    assert_eq!(close_code(&read_frame(&mut world.client).await), Some(1012));
+    assert_eq!(read_to_end(&mut world.client).await, b"");
+    world.upstream.shutdown().await.unwrap();
+    sweep(2).await;
+    world.end("shutdown").await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_goodbye_and_leaves_is_heard_to_its_end() {
+    let mut world = World::new().await;
+    world.greet().await;
+    let last = [frame(false, true, b"last words"), close_frame(1000, "", None)].concat();
+    world.upstream.write_all(&last).await.unwrap();
+    drop(std::mem::replace(&mut world.upstream, connected().await.0));
+    // The first of these is answered with a reset, the second is told of it. In between the runtime must look at
+    // the sockets, which it does every 61 turns at the latest.
+    for _ in 0..4 {
+        world.client.write_all(&frame(true, true, b"too late")).await.unwrap();
+        for _ in 0..128 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(read_to_end(&mut world.client).await, last);
+    world.client.shutdown().await.unwrap();
+    sweep(2).await;
+    world.end("upstream_closed").await;
+}
+
 async fn read_frame(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = [0; 2];
-    stream.read_exact(&mut head).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut head)).await;
+    read.expect("a frame comes").unwrap();
     let rest = usize::from(head[1] & 0x7F) + if head[1] & 0x80 == 0 { 0 } else { 4 };
     let mut frame = head.to_vec();
     frame.resize(2 + rest, 0);
