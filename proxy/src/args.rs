@@ -63,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "LONGHAUL_WORKERS", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub workers: Option<u16>,
 
-    /// Form of the log on stderr.
+    /// Form of the log, which goes to stdout.
     #[arg(long, value_name = "FORM", default_value = "text", env = "LONGHAUL_LOG_FORMAT")]
     pub log_format: LogFormat,
 

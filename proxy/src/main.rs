@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 
 fn log(args: &Args) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter: EnvFilter = args.log_level.parse()?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter);
     match args.log_format {
         LogFormat::Text => subscriber.with_ansi(false).init(),
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
