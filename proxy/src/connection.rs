@@ -351,7 +351,7 @@ fn is_acme(path: &str) -> bool {
     path.starts_with("/.well-known/acme-challenge/")
 }
 
-/// 64 random bits: unlikely enough to meet again within the life of a log.
+/// 60 random bits: unlikely enough to meet again within the life of a log, and kept as long as a tunnel.
 fn new_id() -> String {
-    format!("{:016x}", fastrand::u64(..))
+    format!("{:015x}", fastrand::u64(..) >> 4)
 }

@@ -91,7 +91,7 @@ pub struct TunnelRecord {
     client: [u8; 16],
     /// Microseconds since the process began to count.
     opened: u64,
-    /// Host, redacted path and request id, none of which has spaces, with one between them.
+    /// Host, redacted path (which begins with the first slash), a space (which is in none of them), request id.
     text: Box<str>,
 }
 
@@ -152,7 +152,7 @@ impl TunnelRecord {
     pub fn new(client: IpAddr, host: &str, target: &str, id: &str) -> Self {
         let path = redact::target(target);
         let path = &path[..path.floor_char_boundary(KEPT_PATH)];
-        let text = [host, path, id].join(" ").into_boxed_str();
+        let text = [host, path, " ", id].concat().into_boxed_str();
         let client = match client {
             IpAddr::V4(client) => client.to_ipv6_mapped().octets(),
             IpAddr::V6(client) => client.octets(),
@@ -161,9 +161,9 @@ impl TunnelRecord {
     }
 
     fn parts(&self) -> (&str, &str, &str) {
-        let mut parts = self.text.splitn(3, ' ');
-        let mut next = || parts.next().unwrap_or_default();
-        (next(), next(), next())
+        let (target, id) = self.text.split_once(' ').unwrap_or((&self.text, ""));
+        let (host, path) = target.split_at(target.find('/').unwrap_or(target.len()));
+        (host, path, id)
     }
 }
 
@@ -432,4 +432,22 @@ fn resident_bytes() -> Option<u64> {
     let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
     Some(pages * rustix::param::page_size() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_gives_back_what_it_keeps() {
+        let long = format!("/{}", "x".repeat(300));
+        for (host, target, path) in [
+            ("a.test", "/", "/"),
+            ("[::1]", "/ws/room?token=secret&v=1", "/ws/room?token=-&v=1"),
+            ("a.test", &long, &long[..KEPT_PATH]),
+        ] {
+            let record = TunnelRecord::new("127.0.0.1".parse().unwrap(), host, target, "id-1");
+            assert_eq!(record.parts(), (host, path, "id-1"));
+        }
+    }
 }
