@@ -1,14 +1,16 @@
-//! SIGTERM under 500 tunnels, half of them in the middle of a message: every client is told, none is cut off.
+//! SIGTERM under 500 tunnels, half of them in the middle of a message: every client is told, none is cut off. And
+//! what else may be under way then: handshakes, requests, answers without an end, and an operator who cannot wait.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::client::Target;
+use e2e::client::{Answer, Target};
 use e2e::notes;
-use e2e::wire::{PATIENCE, Upstream, Wire, handshake};
+use e2e::wire::{Ending, PATIENCE, Upstream, Wire, field, handshake, switching_protocols};
 use e2e::world::World;
+use rustix::process::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
@@ -103,7 +105,7 @@ async fn every_client_is_told_and_no_message_is_cut() {
     }
 
     let proxy = world.proxy().unwrap();
-    proxy.process.signal(rustix::process::Signal::TERM).unwrap();
+    proxy.process.signal(Signal::TERM).unwrap();
     tell_clients.send(Some(Instant::now())).unwrap();
     tell_servers.send(true).unwrap();
 
@@ -148,4 +150,172 @@ fn spread_evenly(seen: &[Seen]) {
     assert!(*most <= TUNNELS / slots * 3, "one half second has {most} of {TUNNELS} closes");
     let used = histogram.iter().filter(|count| **count > 0).count();
     assert!(used >= slots - 1, "the closes fill {used} of {slots} half seconds");
+}
+
+/// A world before this upstream, which leaves so.
+async fn world_before(upstream: &Upstream, delay: &str, period: &str) -> World {
+    World::plan()
+        .site(HOST, upstream.address().unwrap())
+        .proxy_flags(&["--shutdown-delay", delay, "--drain-period", period, "--workers", "1"])
+        .start()
+        .await
+        .unwrap()
+}
+
+fn terminate(world: &World) {
+    world.proxy().unwrap().process.signal(Signal::TERM).unwrap();
+}
+
+/// Waits until the proxy has ended by itself, and checks how.
+async fn left(mut world: World, within: Duration) {
+    let ended = timeout(within, world.proxy_mut().unwrap().process.ended()).await;
+    let status = ended.unwrap_or_else(|_| panic!("still there after {within:?}\n{}", world.logs())).unwrap();
+    assert_eq!(status.code(), Some(0), "it was asked to stop");
+}
+
+/// A client whose request has reached the upstream, and the upstream's end with the request's head.
+async fn requested(target: Target, upstream: &Upstream) -> (Wire, Wire) {
+    let mut client = target.wire().await.unwrap();
+    client.send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n")).await.unwrap();
+    let mut server = upstream.accept().await.unwrap();
+    server.head().await.unwrap();
+    (client, server)
+}
+
+/// A client between two requests. The upstream's end must live as long.
+async fn between_requests(target: Target, upstream: &Upstream) -> (Wire, Wire) {
+    let (mut client, mut server) = requested(target, upstream).await;
+    // The connection to the upstream is of no more use, so that each request here has its own.
+    server.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+    assert_eq!(Answer::read(&mut client).await.unwrap().text(), "ok");
+    (client, server)
+}
+
+/// Reads a Close as a client does, and gives its code.
+async fn close_code(wire: &mut Wire) -> u16 {
+    let head = wire.take(2).await.unwrap();
+    assert_eq!(head[0], 0x88, "a Close");
+    let payload = wire.take(usize::from(head[1])).await.unwrap();
+    u16::from_be_bytes([payload[0], payload[1]])
+}
+
+/// Reads a masked Close as a server does, and gives its code.
+async fn masked_close_code(wire: &mut Wire) -> u16 {
+    let head = wire.take(2).await.unwrap();
+    assert_eq!(head[0], 0x88, "a Close");
+    let rest = wire.take(4 + usize::from(head[1] & 0x7f)).await.unwrap();
+    u16::from_be_bytes([rest[4] ^ rest[0], rest[5] ^ rest[1]])
+}
+
+#[tokio::test]
+async fn a_tunnel_that_is_agreed_after_the_signal_is_closed_politely() {
+    let upstream = Upstream::bind().await.unwrap();
+    let world = world_before(&upstream, "0s", "1s").await;
+    let (mut idle, mut pooled) = requested(world.plain(HOST).unwrap(), &upstream).await;
+    pooled.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+    idle.head().await.unwrap();
+    let mut client = world.plain(HOST).unwrap().wire().await.unwrap();
+    client.send(handshake(HOST, "/", "")).await.unwrap();
+    let mut server = upstream.accept().await.unwrap();
+    let head = server.head().await.unwrap();
+
+    terminate(&world);
+    // Connections to upstreams are kept until every tunnel that is open has been told.
+    pooled.ended().await.unwrap();
+    server.send(switching_protocols(&head).unwrap()).await.unwrap();
+    assert!(client.head().await.unwrap().starts_with("HTTP/1.1 101 "));
+    assert_eq!(close_code(&mut client).await, 1012);
+    assert_eq!(masked_close_code(&mut server).await, 1001);
+    client.send([0x88, 0x82, 0, 0, 0, 0, 0x03, 0xf4]).await.unwrap();
+    server.send([0x88, 0x02, 0x03, 0xe9]).await.unwrap();
+    assert_eq!(client.ended().await.unwrap(), Ending::Fin);
+    left(world, PATIENCE / 4).await;
+}
+
+#[tokio::test]
+async fn an_answer_without_an_end_does_not_hold_the_process() {
+    const CHUNK: &[u8] = b"400\r\n";
+    let upstream = Upstream::bind().await.unwrap();
+    let world = world_before(&upstream, "0s", "1s").await;
+    let (mut events, mut silent) = requested(world.plain(HOST).unwrap(), &upstream).await;
+    let (mut download, mut endless) = requested(world.tls(HOST).unwrap(), &upstream).await;
+    let head =
+        |kind: &str| format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    silent.send(head("text/event-stream")).await.unwrap();
+    endless.send(head("application/octet-stream")).await.unwrap();
+    events.head().await.unwrap();
+    download.head().await.unwrap();
+    let mut flood = JoinSet::new();
+    let chunk = [CHUNK, &[b'x'; 0x400], b"\r\n"].concat();
+    flood.spawn(async move { while endless.send(&chunk).await.is_ok() {} });
+    // Read without being kept.
+    flood.spawn(async move { while download.swallow(1 << 10).await.is_ok() {} });
+
+    terminate(&world);
+    left(world, Duration::from_secs(1 + 15)).await;
+    // However it ends, nothing says that the answer is complete.
+    let _ = events.ended().await;
+    assert!(!events.received().ends_with(b"0\r\n\r\n"), "a cut answer looks whole");
+    flood.join_all().await;
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_at_once() {
+    // While connections are still accepted, and while a tunnel waits for a client that does not answer its Close.
+    for delay in ["60s", "0s"] {
+        let upstream = Upstream::bind().await.unwrap();
+        let world = world_before(&upstream, delay, "60s").await;
+        let opening = open(world.plain(HOST).unwrap());
+        let accepting = async {
+            let mut server = upstream.accept().await?;
+            server.accept_websocket(b"").await?;
+            anyhow::Ok(server)
+        };
+        let (client, server) = tokio::join!(opening, accepting);
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        terminate(&world);
+        if delay == "0s" {
+            assert_eq!(close_code(&mut client).await, 1012);
+        } else {
+            let process = &world.proxy().unwrap().process;
+            process
+                .line("that it leaves", |line| line.contains("still accepting").then_some(()))
+                .await
+                .unwrap();
+            server.send("alive").await.unwrap();
+            assert_eq!(client.take(5).await.unwrap(), b"alive");
+        }
+        terminate(&world);
+        left(world, Duration::from_secs(2)).await;
+        client.ended().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_between_requests_ends_and_a_request_is_answered() {
+    let upstream = Upstream::bind().await.unwrap();
+    let world = world_before(&upstream, "0s", "1s").await;
+    let targets = || [world.plain(HOST).unwrap(), world.tls(HOST).unwrap()];
+    let (mut idle, mut asking) = (Vec::new(), Vec::new());
+    for target in targets() {
+        idle.push(between_requests(target, &upstream).await);
+    }
+    for target in targets() {
+        asking.push(requested(target, &upstream).await);
+    }
+    terminate(&world);
+    let signalled = Instant::now();
+    for (client, _) in &mut idle {
+        assert_eq!(client.ended().await.unwrap(), Ending::Fin);
+    }
+    assert!(signalled.elapsed() < Duration::from_secs(2), "idle until {:?}", signalled.elapsed());
+    for (client, server) in &mut asking {
+        server.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+        let answer = Answer::read(client).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+        let says = field(&answer.head, "connection");
+        assert_eq!(says.map(str::to_ascii_lowercase).as_deref(), Some("close"), "{}", answer.head);
+        assert_eq!(client.ended().await.unwrap(), Ending::Fin);
+    }
+    left(world, PATIENCE / 4).await;
 }

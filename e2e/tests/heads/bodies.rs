@@ -49,6 +49,13 @@ pub(super) const ROWS: &[Row] = &[
     // Transfer-Encoding.
     passed("chunks", "RFC 9112 §7.1", chunked!("5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n"), &[post(b"hello world")]),
     passed(
+        "chunks behind a GET, and a request behind them",
+        "RFC 9110 §9.3.1",
+        b"GET /1 HTTP/1.1\r\nHost: heads.test\r\nTransfer-Encoding: chunked\r\n\r\n\
+          5\r\nhello\r\n0\r\n\r\nGET /2 HTTP/1.1\r\nHost: heads.test\r\n\r\n",
+        &[message("GET", "/1", b"hello"), get("/2")],
+    ),
+    passed(
         "a coding's name in another case",
         "RFC 9112 §7",
         post!("transfer-encoding: \tChunked\t"; "5\r\nhello\r\n0\r\n\r\n"),
