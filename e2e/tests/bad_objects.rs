@@ -143,6 +143,17 @@ fn spoken_of(diagnostics: &Value, case: &Case) -> bool {
 }
 
 #[tokio::test]
+async fn a_refused_object_leaves_the_others_of_its_file() {
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let mut world = World::plan().site(HOST, blue.address()).start().await.unwrap();
+    let refused = Ingress::new("bad", BAD).path("/", "backend").yaml().replace("pathType:", "pathTipe:");
+    let beside = Ingress::new("beside", "beside.example.com").path("/", "backend").yaml();
+    world.write("both.yaml", &format!("{refused}\n---\n{beside}")).await.unwrap();
+    assert_eq!(world.plain(BAD).unwrap().get("/whoami").await.unwrap().status, 404);
+    assert_eq!(world.plain("beside.example.com").unwrap().get("/whoami").await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn bad_objects_cost_only_themselves() {
     let blue = DemoBackend::start("blue").await.unwrap();
     let green = DemoBackend::start("green").await.unwrap();

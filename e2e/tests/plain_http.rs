@@ -158,10 +158,10 @@ async fn a_connection_that_its_upstream_closed_costs_no_request() {
             server.send(OK).await?;
             anyhow::Ok(server)
         };
-        let (answer, served) = tokio::join!(ask(&mut client, "GET", "/"), serving);
+        let (answer, connection) = tokio::join!(ask(&mut client, "GET", "/"), serving);
         assert_eq!(answer.unwrap().status, 200, "round {round}");
         // The proxy keeps it, and now it ends.
-        let server = served.unwrap();
+        let server = connection.unwrap();
         if round % 2 == 0 {
             drop(server);
         } else {
@@ -343,10 +343,11 @@ async fn events_arrive_one_by_one_however_far_apart() {
 
 #[tokio::test]
 async fn an_early_answer_arrives_whole() {
-    const TOO_LARGE: usize = 32 * 1024;
+    /// More than fits into what the proxy holds.
+    const LENGTH: usize = 1 << 20;
     let upstream = Upstream::bind().await.unwrap();
     let world = plan(&upstream).start().await.unwrap();
-    let body = vec![b'x'; TOO_LARGE];
+    let body = vec![b'x'; LENGTH];
     for target in [world.plain(HOST).unwrap(), world.tls(HOST).unwrap()] {
         // What the client has sent of it when the answer comes.
         for sent in [0, 1024, 1 << 20] {
@@ -357,11 +358,15 @@ async fn an_early_answer_arrives_whole() {
             server.head().await.unwrap();
             client.send(vec![0; sent]).await.unwrap();
             let head = "HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n";
-            server.send(format!("{head}Content-Length: {TOO_LARGE}\r\n\r\n")).await.unwrap();
-            server.send(&body).await.unwrap();
-            server.finish().await.unwrap();
+            let answering = async {
+                server.send(format!("{head}Content-Length: {LENGTH}\r\n\r\n")).await?;
+                server.send(&body).await?;
+                server.finish().await
+            };
             let begun = Instant::now();
-            let answer = Answer::read(&mut client).await.unwrap();
+            let (sent, answer) = tokio::join!(answering, Answer::read(&mut client));
+            sent.unwrap();
+            let answer = answer.unwrap();
             assert_eq!(answer.status, 413, "{}", answer.head);
             assert!(answer.body == body, "the answer is whole");
             assert!(begun.elapsed() < PATIENCE / 4, "it came after {:?}", begun.elapsed());
@@ -383,5 +388,33 @@ async fn an_answer_that_breaks_off_does_not_look_whole() {
         drop(server);
         assert_eq!(client.ended().await.unwrap(), Ending::Reset, "{head}");
         assert!(!client.received().ends_with(b"0\r\n\r\n"), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn the_last_answer_of_a_connection_arrives_whole() {
+    // More than all that lies between an upstream and a client that does not read.
+    const LENGTH: usize = 16 << 20;
+    let upstream = Upstream::bind().await.unwrap();
+    let world = plan(&upstream).start().await.unwrap();
+    let body = vec![b'x'; LENGTH];
+    for target in [world.plain(HOST).unwrap(), world.tls(HOST).unwrap()] {
+        for length in [String::new(), format!("Content-Length: {LENGTH}\r\n")] {
+            let mut client = target.wire_with_receive_buffer(16 * 1024).await.unwrap();
+            client
+                .send(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"))
+                .await
+                .unwrap();
+            let answering = async {
+                let mut server = upstream.accept().await?;
+                server.head().await?;
+                server.send(format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{length}\r\n")).await?;
+                server.send(&body).await?;
+                server.finish().await
+            };
+            let (sent, answer) = tokio::join!(answering, Answer::read(&mut client));
+            sent.unwrap();
+            assert!(answer.unwrap().body == body, "the answer is whole");
+        }
     }
 }

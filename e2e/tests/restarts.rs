@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::time::Duration;
+
 use e2e::backend::demo::DemoBackend;
 use e2e::objects::{Ingress, backend};
 use e2e::world::World;
@@ -36,6 +38,11 @@ async fn nobody_notices_that_the_controller_is_gone() {
     for socket in [&mut open, &mut new, &mut newer] {
         socket.echo("with a new controller").await.unwrap();
     }
+    // That nothing comes can only be waited for: a close that is due is ordered within a second.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    open.echo("and a while later").await.unwrap();
+    let metrics = world.proxy().unwrap().metrics().await.unwrap();
+    assert_eq!(metrics.count("longhaul_tunnels_closed_total", &[]).unwrap(), 0);
 }
 
 #[tokio::test]

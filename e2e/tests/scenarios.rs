@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use e2e::backend::demo::DemoBackend;
 use e2e::certificate::Authority;
@@ -11,7 +12,10 @@ use e2e::foreign::{Foreign, Tool};
 use e2e::objects::backend;
 use e2e::wire::field;
 use e2e::world::World;
+use rustls::ClientConfig;
 use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 fn scenario(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
@@ -21,6 +25,24 @@ fn scenario(name: &str) -> String {
 fn header<'a>(seen: &'a Value, name: &str) -> Vec<&'a str> {
     let headers = seen["headers"].as_array().unwrap();
     headers.iter().filter(|header| header[0] == name).map(|header| header[1].as_str().unwrap()).collect()
+}
+
+/// ALPN (RFC 7301): HTTP/1.1 is agreed where it is offered, and nothing where it is not.
+#[tokio::test]
+async fn http_1_1_is_what_tls_clients_agree_on() {
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let world = World::plan().site("app.example.com", blue.address()).start().await.unwrap();
+    let agreed = async |offered: &[&str]| {
+        let mut config = ClientConfig::clone(&*world.authority().trusting_client().unwrap());
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = TcpStream::connect(world.proxy().unwrap().https()).await.unwrap();
+        let name = "app.example.com".try_into().unwrap();
+        let tls = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+        std::io::Result::Ok(tls.get_ref().1.alpn_protocol().map(<[u8]>::to_vec))
+    };
+    assert_eq!(agreed(&["h2", "http/1.1"]).await.unwrap().as_deref(), Some(&b"http/1.1"[..]));
+    assert_eq!(agreed(&[]).await.unwrap(), None);
+    assert!(agreed(&["h2"]).await.is_err(), "no_application_protocol");
 }
 
 /// TLS for a host, the socket under one path and the site under `/`.

@@ -123,6 +123,7 @@ fn the_client_gets_the_101_in_canonical_form() {
         "Content-Length: 0",
         "connection: Upgrade, sec-websocket-accept",
         "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover",
         "Set-Cookie: a=b",
     ]);
     let mut out = Vec::new();
@@ -130,6 +131,7 @@ fn the_client_gets_the_101_in_canonical_form() {
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSet-Cookie: a=b\r\n\r\n"
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+         Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\nSet-Cookie: a=b\r\n\r\n"
     );
 }
