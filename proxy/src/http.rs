@@ -4,6 +4,7 @@
 //! [`wire`] that ends with the message; hyper serves that one request from it, and the next head is parsed by our own
 //! parser once the response has been flushed. Requests to upstreams go over pooled connections.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -64,7 +65,9 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     let mut exchange = Exchange::new(&asking.head, route, wire, account.clone());
     let ending = std::future::poll_fn(|cx| {
         exchange.poll(cx, &mut connection.leg, &mut connection.ahead, |cx| {
-            server.poll_without_shutdown(cx).map(|served| served.is_ok())
+            // Not `poll_without_shutdown`, which leaves hyper's own buffer unwritten where the request is unread. The
+            // wire has nothing to shut down.
+            Pin::new(&mut server).poll(cx).map(|served| served.is_ok())
         })
     })
     .await;
@@ -122,12 +125,19 @@ async fn forward_request(
         let Some(picked) = choose(backends, &tried, Instant::now()) else { break };
         let address = picked.address();
         while let Some(sender) = home.pool.take(address) {
+            let again = again(&request);
             match send(home, route, sender, request, &picked).await {
                 Ok((response, sender)) => {
                     return answer(home, route, (response, sender, picked), &method, account);
                 }
                 // The upstream had closed the idle connection: nothing was sent.
                 Err((_, Some(unsent))) => request = *unsent,
+                // It closed it as the request was on its way. What asks only may ask again, once and elsewhere than
+                // on another connection of that age (RFC 9110 §9.2.2).
+                Err((DialError::Terminated(_), None)) if again.is_some() => {
+                    request = again.expect("asked for in this arm's condition");
+                    break;
+                }
                 Err((error, None)) => return Err(error),
             }
         }
@@ -143,6 +153,19 @@ async fn forward_request(
         tried.push(address);
     }
     Err(failure)
+}
+
+/// The request once more, where sending it twice does no more than sending it once.
+fn again(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let mut again = Request::new(request.body().again()?);
+    if !request.method().is_safe() {
+        return None;
+    }
+    again.method_mut().clone_from(request.method());
+    again.uri_mut().clone_from(request.uri());
+    *again.version_mut() = request.version();
+    again.headers_mut().clone_from(request.headers());
+    Some(again)
 }
 
 type Unsent = Option<Box<Request<RequestBody>>>;

@@ -59,7 +59,8 @@ impl Account {
 /// The body of a request on its way to the upstream, and when it last moved.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Incoming,
+    /// `None`: there is no body.
+    inner: Option<Incoming>,
     progress: Progress,
 }
 
@@ -69,7 +70,14 @@ pub(super) struct Progress(Arc<Mutex<Instant>>);
 
 impl RequestBody {
     pub(super) fn new(inner: Incoming) -> Self {
+        let inner = Some(inner).filter(|inner| !inner.is_end_stream());
         Self { inner, progress: Progress(Arc::new(Mutex::new(Instant::now()))) }
+    }
+
+    /// The same again, where there is nothing to be read twice.
+    pub(super) fn again(&self) -> Option<Self> {
+        let progress = Progress(Arc::new(Mutex::new(Instant::now())));
+        self.inner.is_none().then_some(Self { inner: None, progress })
     }
 
     pub(super) fn progress(&self) -> Progress {
@@ -110,7 +118,8 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(cx);
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = Pin::new(inner).poll_frame(cx);
         if frame.is_ready() {
             *self.progress.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         }
@@ -118,11 +127,11 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
