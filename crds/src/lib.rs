@@ -10,4 +10,6 @@ pub mod annotations;
 pub mod diagnostic;
 pub mod duration;
 pub mod policy;
+pub mod quantity;
+pub mod tls;
 pub mod wsroute;

@@ -2,14 +2,25 @@
 //! only what it wants different, and layers are laid over one another field by field.
 
 use crate::duration::Duration;
+use crate::tls::{CipherSuite, TlsVersion};
 
 /// What one layer says about a route.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyPatch {
     /// How long things may take.
     pub timeouts: TimeoutsPatch,
-    /// Answer plain requests with 308 to https where the host has a certificate.
-    pub redirect_to_tls: Option<bool>,
+    /// How an endpoint is chosen.
+    pub load_balancing: LoadBalancingPatch,
+    /// What is sent upstream in place of what came.
+    pub rewrite: RewritePatch,
+    /// The longest body of a request, in bytes; 0: no limit.
+    pub max_body: Option<u64>,
+    /// When plain requests are answered with 308 to https.
+    pub redirect: Option<Redirect>,
+    /// Write an access record for each tunnel and request.
+    pub access_log: Option<bool>,
+    /// Said by annotations only: a WsRoute says it outside of its policy.
+    pub ingress: IngressPatch,
 }
 
 /// What one layer says about timeouts. A zero duration means "no limit".
@@ -27,28 +38,128 @@ pub struct TimeoutsPatch {
     pub request: Option<Duration>,
 }
 
+/// What one layer says about the choice of an endpoint.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadBalancingPatch {
+    /// By what rule. Absent: consistent hashing where something to hash is named, else least connections.
+    pub policy: Option<LoadBalancing>,
+    /// What consistent hashing hashes, never empty. Absent: the client's address.
+    pub hash_on: Option<Vec<HashPart>>,
+}
+
+/// The rules by which an endpoint is chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LoadBalancing {
+    /// The fewest open tunnels and requests.
+    #[default]
+    LeastConnections,
+    /// One after another.
+    RoundRobin,
+    /// The same for the same key.
+    ConsistentHash,
+}
+
+/// A part of a request to hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashPart {
+    /// The client's address.
+    ClientAddress,
+    /// A request field, by its name in lower case.
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter.
+    QueryParameter(String),
+    /// The path, normalised.
+    Path,
+    /// The path and query as sent.
+    Target,
+    /// The host, in lower case and without port.
+    Host,
+}
+
+/// What one layer says about rewriting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RewritePatch {
+    /// The path.
+    pub path: Option<PathRewrite>,
+    /// The Host.
+    pub host: Option<String>,
+}
+
+/// A new path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// In place of the path, or prefix of it, that the route matches.
+    Prefix(String),
+    /// In place of the whole path.
+    Whole(String),
+}
+
+/// When plain requests are sent to https.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirect {
+    /// Never.
+    Never,
+    /// Once the host has a usable certificate.
+    WithCertificate,
+    /// Even without one: something in front of Longhaul terminates TLS.
+    Always,
+}
+
+/// What an Ingress says by annotations, and a WsRoute in `spec.tls`, `matches` and `http`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IngressPatch {
+    /// The lowest TLS version of its hosts.
+    pub tls_min_version: Option<TlsVersion>,
+    /// The cipher suites of its hosts, in order of preference.
+    pub tls_cipher_suites: Option<Vec<CipherSuite>>,
+    /// Subprotocols one of which a client must offer.
+    pub subprotocols: Option<Vec<String>>,
+    /// Plain requests get 426.
+    pub websocket_only: Option<bool>,
+}
+
 impl PolicyPatch {
-    // Lists and maps will be moved out of the upper layer; today's fields happen to be copied.
-    #[allow(clippy::needless_pass_by_value)]
     /// Lays `over` on top of this layer: each field that it sets wins.
     pub fn merge(self, over: Self) -> Self {
         Self {
-            timeouts: self.timeouts.merge(over.timeouts),
-            redirect_to_tls: over.redirect_to_tls.or(self.redirect_to_tls),
+            timeouts: self.timeouts.merge(&over.timeouts),
+            load_balancing: LoadBalancingPatch {
+                policy: over.load_balancing.policy.or(self.load_balancing.policy),
+                hash_on: over.load_balancing.hash_on.or(self.load_balancing.hash_on),
+            },
+            rewrite: RewritePatch {
+                path: over.rewrite.path.or(self.rewrite.path),
+                host: over.rewrite.host.or(self.rewrite.host),
+            },
+            max_body: over.max_body.or(self.max_body),
+            redirect: over.redirect.or(self.redirect),
+            access_log: over.access_log.or(self.access_log),
+            ingress: self.ingress.merge(over.ingress),
         }
     }
 }
 
 impl TimeoutsPatch {
-    #[allow(clippy::needless_pass_by_value)] // As above.
-    /// As [`PolicyPatch::merge`].
-    pub fn merge(self, over: Self) -> Self {
+    fn merge(self, over: &Self) -> Self {
         Self {
             connect: over.connect.or(self.connect),
             handshake: over.handshake.or(self.handshake),
             idle: over.idle.or(self.idle),
             send: over.send.or(self.send),
             request: over.request.or(self.request),
+        }
+    }
+}
+
+impl IngressPatch {
+    fn merge(self, over: Self) -> Self {
+        Self {
+            tls_min_version: over.tls_min_version.or(self.tls_min_version),
+            tls_cipher_suites: over.tls_cipher_suites.or(self.tls_cipher_suites),
+            subprotocols: over.subprotocols.or(self.subprotocols),
+            websocket_only: over.websocket_only.or(self.websocket_only),
         }
     }
 }
@@ -62,10 +173,27 @@ mod tests {
     fn patch() -> impl Strategy<Value = PolicyPatch> {
         let duration = || proptest::option::of((0u64..1_000).prop_map(|s| Duration::from_secs(s).unwrap()));
         let times = (duration(), duration(), duration(), duration(), duration());
-        (times, any::<Option<bool>>()).prop_map(
-            |((connect, handshake, idle, send, request), redirect_to_tls)| {
-                let timeouts = TimeoutsPatch { connect, handshake, idle, send, request };
-                PolicyPatch { timeouts, redirect_to_tls }
+        let redirect = proptest::option::of(prop_oneof![Just(Redirect::Never), Just(Redirect::Always)]);
+        let policy = proptest::option::of(prop_oneof![
+            Just(LoadBalancing::RoundRobin),
+            Just(LoadBalancing::ConsistentHash)
+        ]);
+        let part = prop_oneof![Just(HashPart::Path), "[ab]".prop_map(HashPart::Header)];
+        let hash_on = proptest::option::of(proptest::collection::vec(part, 1..3));
+        let path = proptest::option::of("/[ab]".prop_map(PathRewrite::Prefix));
+        let others = (any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<bool>>());
+        (times, redirect, policy, hash_on, path, others).prop_map(
+            |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, others)| {
+                let (max_body, access_log, websocket_only) = others;
+                PolicyPatch {
+                    timeouts: TimeoutsPatch { connect, handshake, idle, send, request },
+                    load_balancing: LoadBalancingPatch { policy, hash_on },
+                    rewrite: RewritePatch { path, host: None },
+                    max_body,
+                    redirect,
+                    access_log,
+                    ingress: IngressPatch { websocket_only, ..IngressPatch::default() },
+                }
             },
         )
     }
@@ -86,7 +214,9 @@ mod tests {
         #[test]
         fn the_upper_layer_wins_field_by_field(a in patch(), b in patch()) {
             let merged = a.clone().merge(b.clone());
-            prop_assert_eq!(merged.redirect_to_tls, b.redirect_to_tls.or(a.redirect_to_tls));
+            prop_assert_eq!(merged.redirect, b.redirect.or(a.redirect));
+            prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
+            prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
             prop_assert_eq!(merged.timeouts.idle, b.timeouts.idle.or(a.timeouts.idle));
         }
     }

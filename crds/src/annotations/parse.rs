@@ -1,7 +1,7 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
 use crate::duration::{self, Duration};
-use crate::policy::{PolicyPatch, TimeoutsPatch};
+use crate::policy::{PolicyPatch, Redirect, TimeoutsPatch};
 
 /// A value that does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,7 +97,8 @@ pub(super) fn snippet_protects(text: &str) -> bool {
 }
 
 fn redirect(on: bool) -> PolicyPatch {
-    PolicyPatch { redirect_to_tls: Some(on), ..PolicyPatch::default() }
+    let redirect = if on { Redirect::WithCertificate } else { Redirect::Never };
+    PolicyPatch { redirect: Some(redirect), ..PolicyPatch::default() }
 }
 
 fn own_timeout(text: &str, patch: fn(Option<Duration>) -> TimeoutsPatch) -> Parsed {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use crate::policy::Redirect;
+
 use super::*;
 use crate::duration::Duration;
 
@@ -136,13 +138,12 @@ fn malformed_values_fall_back_and_are_named() {
 
 #[test]
 fn booleans_as_go_reads_them() {
-    let redirect =
-        |value: &str| read_one("nginx.ingress.kubernetes.io/ssl-redirect", value).patch.redirect_to_tls;
+    let redirect = |value: &str| read_one("nginx.ingress.kubernetes.io/ssl-redirect", value).patch.redirect;
     for value in ["1", "t", "T", "TRUE", "true", "True"] {
-        assert_eq!(redirect(value), Some(true), "{value}");
+        assert_eq!(redirect(value), Some(Redirect::WithCertificate), "{value}");
     }
     for value in ["0", "f", "F", "FALSE", "false", "False"] {
-        assert_eq!(redirect(value), Some(false), "{value}");
+        assert_eq!(redirect(value), Some(Redirect::Never), "{value}");
     }
 }
 

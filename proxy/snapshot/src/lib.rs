@@ -1,7 +1,7 @@
 //! The contract between Longhaul's controller and its proxy.
 //!
-//! A [`Snapshot`] is a map of keyed [`Section`]s: each listener's settings, each host's routes, each upstream,
-//! the endpoints of each upstream by slice, each certificate. The controller publishes one *generation* after
+//! A [`Snapshot`] is a map of keyed [`Section`]s: each listener's settings, each host's routes, the
+//! endpoints of each upstream by slice, each certificate. The controller publishes one *generation* after
 //! another as the difference to what a proxy holds already ([`Delta`]), cut into bounded [`frame`]s; the proxy
 //! applies a generation whole or not at all and acknowledges it.
 //!
@@ -17,7 +17,8 @@ mod section;
 
 pub use map::{Delta, Digest, Snapshot};
 pub use section::{
-    Action, Balance, Certificate, CertificateKey, Endpoint, Endpoints, Host, HostPattern, HostTls, Key,
-    Listener, ListenerName, Millis, ObjectRef, PathMatch, PrivateKey, Route, RouteId, Section, Serves, Slice,
-    Timeouts, TlsVersion, Upstream, UpstreamId, WeightedUpstream,
+    Action, Balance, Certificate, CertificateKey, CipherSuite, Condition, Conditions, Endpoint, Endpoints,
+    HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis, ObjectRef, PathMatch,
+    PathRewrite, PrivateKey, Redirect, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts, TlsVersion,
+    UpstreamId, ValueMatch, WeightedUpstream,
 };

@@ -190,14 +190,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::section::{HostPattern, PrivateKey, UpstreamId};
+    use crate::section::{HostPattern, PrivateKey, Slice, UpstreamId};
 
     fn key() -> impl Strategy<Value = Key> {
         prop_oneof![
             "[a-c]".prop_map(|name| Key::Host(HostPattern::Exact(name))),
             "[a-c]".prop_map(|name| Key::Host(HostPattern::Wildcard(name))),
             "[a-c]{1,2}".prop_map(|service| {
-                Key::Upstream(UpstreamId { namespace: "d".into(), service, port: "80".into() })
+                let upstream = UpstreamId { namespace: "d".into(), service, port: "80".into() };
+                Key::Endpoints(upstream, Slice("one".into()))
             }),
         ]
     }

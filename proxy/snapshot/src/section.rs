@@ -15,8 +15,6 @@ pub enum Key {
     Listener(ListenerName),
     /// The routes of one host: [`Section::Host`].
     Host(HostPattern),
-    /// How one upstream is balanced: [`Section::Upstream`].
-    Upstream(UpstreamId),
     /// The endpoints that one slice lists for one upstream: [`Section::Endpoints`].
     Endpoints(UpstreamId, Slice),
     /// One certificate with its private key: [`Section::Certificate`].
@@ -28,7 +26,6 @@ impl fmt::Display for Key {
         match self {
             Self::Listener(name) => write!(f, "listener {name:?}"),
             Self::Host(host) => write!(f, "host {host}"),
-            Self::Upstream(upstream) => write!(f, "upstream {upstream}"),
             Self::Endpoints(upstream, slice) => write!(f, "endpoints {upstream} of {}", slice.0),
             Self::Certificate(key) => write!(f, "certificate {key}"),
         }
@@ -42,8 +39,6 @@ pub enum Section {
     Listener(Listener),
     /// See [`Host`].
     Host(Host),
-    /// See [`Upstream`].
-    Upstream(Upstream),
     /// See [`Endpoints`].
     Endpoints(Endpoints),
     /// See [`Certificate`].
@@ -94,7 +89,8 @@ impl fmt::Display for HostPattern {
 pub struct Host {
     /// TLS of this host. Absent: the listener's default certificate, if there is one.
     pub tls: Option<HostTls>,
-    /// In order of precedence: the first that matches is taken. (Exact paths first, then longer prefixes.)
+    /// In order of precedence: the first that matches is taken. (Exact paths first, then longer prefixes; of one
+    /// path those with more conditions first.)
     pub routes: Vec<Route>,
 }
 
@@ -105,6 +101,8 @@ pub struct HostTls {
     pub certificate: CertificateKey,
     /// The lowest version accepted.
     pub min_version: TlsVersion,
+    /// The cipher suites accepted, each once, in the order of preference. Empty: the proxy's own choice.
+    pub cipher_suites: Vec<CipherSuite>,
 }
 
 /// TLS protocol versions that are served.
@@ -115,6 +113,21 @@ pub enum TlsVersion {
     V1_2,
     /// TLS 1.3, RFC 8446.
     V1_3,
+}
+
+/// Cipher suites that may be chosen, named as IANA registers them. Those of TLS 1.3 come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, non_camel_case_types)]
+pub enum CipherSuite {
+    TLS_AES_256_GCM_SHA384,
+    TLS_AES_128_GCM_SHA256,
+    TLS_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
 /// A Kubernetes object by identity, never by UID.
@@ -146,7 +159,7 @@ pub struct RouteId {
     pub owner: ObjectRef,
     /// A WsRoute rule's name. For an Ingress the path rule's host, or `defaultBackend`.
     pub rule: String,
-    /// The match within the rule, spelled as in [`PathMatch`]'s display form.
+    /// The match within the rule: [`PathMatch`]'s display form, and the conditions behind it where it has any.
     pub matched: String,
 }
 
@@ -163,14 +176,123 @@ pub struct Route {
     pub id: RouteId,
     /// Which paths it matches, compared with the normalised path of a request.
     pub path: PathMatch,
+    /// What else must hold. A request for which it does not goes to the next route that fits its path.
+    pub conditions: Conditions,
     /// What it does with a request.
     pub action: Action,
     /// Which requests it takes.
     pub serves: Serves,
-    /// Answer requests of the plain listener with 308 to https, once the host has a usable certificate.
-    pub redirect_to_tls: bool,
+    /// Whether requests in the clear are answered with 308 to https.
+    pub redirect: Redirect,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// What is sent upstream in place of the request's own target and Host.
+    pub rewrite: Rewrite,
+    /// The longest body of a request, in bytes; a longer one gets 413. Absent: no limit.
+    pub max_body: Option<u64>,
+    /// Write an access record for each tunnel and request.
+    pub access_log: bool,
     /// How long things may take.
     pub timeouts: Timeouts,
+}
+
+/// Conditions beside the path; all of them must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Conditions {
+    /// Request fields.
+    pub headers: Vec<Condition>,
+    /// Query parameters; of a repeated one the first counts.
+    pub query: Vec<Condition>,
+    /// The client offers one of these WebSocket subprotocols. Empty: nothing is asked of them.
+    pub subprotocols: Vec<String>,
+}
+
+impl Conditions {
+    /// How many there are: of two routes for one path the one with more comes first.
+    pub fn count(&self) -> usize {
+        self.headers.len() + self.query.len() + usize::from(!self.subprotocols.is_empty())
+    }
+}
+
+/// A named value, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Condition {
+    /// The name. A field's is in lower case.
+    pub name: String,
+    /// What the value must be.
+    pub value: ValueMatch,
+}
+
+/// A condition on a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ValueMatch {
+    /// It is this.
+    Exact(String),
+    /// It begins with this.
+    Prefix(String),
+}
+
+/// When a request in the clear is sent to https.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Redirect {
+    /// Never.
+    #[default]
+    Never,
+    /// Once the host has a usable certificate.
+    WithCertificate,
+    /// Whether or not this proxy has a certificate: something in front of it terminates TLS.
+    Always,
+}
+
+/// How an endpoint is chosen among the ready ones of an upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Balance {
+    /// The fewest open tunnels and requests; ties by rotation.
+    #[default]
+    LeastConnections,
+    /// One after another.
+    RoundRobin,
+    /// The same for the same key, as long as it is ready; equal on every proxy. Of several parts the key is all of
+    /// them. A request that has none of them is balanced by least connections. The backend is chosen by the same
+    /// key, in proportion to the weights. Never empty.
+    ConsistentHash(Vec<HashPart>),
+}
+
+/// A part of a request to hash.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HashPart {
+    /// The client's address.
+    ClientAddress,
+    /// The first value of this field, in lower case.
+    Header(String),
+    /// The value of this cookie.
+    Cookie(String),
+    /// The first value of this query parameter.
+    QueryParameter(String),
+    /// The path, normalised.
+    Path,
+    /// The path and query as sent.
+    Target,
+    /// The host, in lower case and without port.
+    Host,
+}
+
+/// What is sent upstream in place of what came.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewrite {
+    /// In place of the path. The query stays.
+    pub path: Option<PathRewrite>,
+    /// In place of the Host.
+    pub host: Option<String>,
+}
+
+/// A new path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PathRewrite {
+    /// In place of the path, or prefix of it, that the route matches. What follows it stays, joined by one slash.
+    Prefix(String),
+    /// In place of the whole path.
+    Whole(String),
 }
 
 /// A condition on the path.
@@ -194,8 +316,8 @@ impl fmt::Display for PathMatch {
 /// What a route does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Forward to one of these, chosen by weight. Never empty. An upstream of which the snapshot has no section
-    /// counts as one without endpoints.
+    /// Forward to one of these, chosen by weight. Never empty. An upstream of which the snapshot lists no endpoints
+    /// has none.
     Forward(Vec<WeightedUpstream>),
     /// Answer 503: the route cannot, or for security must not, be served. The reason is for people.
     Broken(String),
@@ -265,23 +387,6 @@ impl fmt::Display for UpstreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}:{}", self.namespace, self.service, self.port)
     }
-}
-
-/// How an upstream's endpoints are used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upstream {
-    /// How an endpoint is chosen.
-    pub balance: Balance,
-}
-
-/// How an endpoint is chosen among the ready ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Balance {
-    /// The fewest open tunnels and requests; ties by rotation.
-    #[default]
-    LeastConnections,
-    /// One after another.
-    RoundRobin,
 }
 
 /// The source of a set of endpoints: the name of an EndpointSlice, or of the Service that lists addresses itself.
