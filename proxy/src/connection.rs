@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use snapshot::{ListenerName, Serves};
+use snapshot::{ListenerName, Redirect, Serves};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -225,14 +225,14 @@ impl Connection {
         let shared = self.home.shared.clone();
         let socket_peer = self.peer.ip();
         let tls = self.listener == ListenerName::Https;
-        let (route, redirect, trusted, client, generation);
+        let (route, has_certificate, trusted, client, generation);
         {
             let table = shared.table.load();
             let proxies = table.trusted_proxies(self.listener);
             trusted = proxies.iter().any(|net| net.contains(&socket_peer.to_canonical()));
             client = forward::client_address(socket_peer, &head.fields, proxies);
             route = table.select(&head.host, &head.path).cloned();
-            redirect = !tls && table.has_certificate(&head.host);
+            has_certificate = table.has_certificate(&head.host);
             generation = table.generation().number;
         }
         let id = forward::request_id(&head.fields, trusted).unwrap_or_else(new_id);
@@ -246,7 +246,12 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        if redirect && route.redirect_to_tls && !is_acme(&asking.head.path) {
+        let redirect = match route.redirect {
+            Redirect::Never => false,
+            Redirect::WithCertificate => has_certificate,
+            Redirect::Always => true,
+        };
+        if !tls && redirect && !is_acme(&asking.head.path) {
             let answer = Answer::redirect(&asking.head, shared.public_https_port);
             return self.refuse(&asking, Some(&route), answer).await;
         }
@@ -270,7 +275,7 @@ impl Connection {
         let mut request = Vec::with_capacity(1024);
         handshake::request(&asking.head, &asking.peer(), &mut request);
         let answered = {
-            let shaking = dial::shake_hands(backends, &route.timeouts, &telemetry, (&request, &offer));
+            let shaking = dial::shake_hands(backends, route, &telemetry, (&request, &offer));
             tokio::select! {
                 answered = shaking => answered,
                 () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(&asking, route),

@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use crate::handshake::{self, Offer};
 use crate::head::{ResponseHead, ResponseParser};
 use crate::socket;
-use crate::table::Timeouts;
+use crate::table::{Route, Timeouts};
 use crate::telemetry::Telemetry;
 use crate::upstream::{Picked, Weighted, choose};
 
@@ -84,13 +84,13 @@ pub struct Answered {
 /// Connects to one of the backends.
 async fn connect(
     backends: &[Weighted],
-    timeouts: &Timeouts,
+    route: &Route,
     telemetry: &Telemetry,
 ) -> Result<(TcpStream, Picked), DialError> {
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < ATTEMPTS {
-        let Some(picked) = choose(backends, &tried, Instant::now()) else { break };
-        match attempt(&picked, timeouts, telemetry).await {
+        let Some(picked) = choose(backends, &route.balance, &tried, Instant::now()) else { break };
+        match attempt(&picked, &route.timeouts, telemetry).await {
             Ok(stream) => return Ok((stream, picked)),
             Err(error) => failure = error,
         }
@@ -132,15 +132,16 @@ pub(crate) async fn attempt(
 /// Connects and carries out the handshake whose head is `request`.
 pub async fn shake_hands(
     backends: &[Weighted],
-    timeouts: &Timeouts,
+    route: &Route,
     telemetry: &Telemetry,
     (request, offer): (&[u8], &Offer),
 ) -> Result<Answered, DialError> {
-    let (stream, picked) = connect(backends, timeouts, telemetry).await?;
+    let (stream, picked) = connect(backends, route, telemetry).await?;
     let address = picked.address();
     let exchange = exchange(stream, address, request);
-    let (stream, head, ahead) =
-        limited(timeouts.handshake, exchange).await.unwrap_or(Err(DialError::ResponseTimeout(address)))?;
+    let (stream, head, ahead) = limited(route.timeouts.handshake, exchange)
+        .await
+        .unwrap_or(Err(DialError::ResponseTimeout(address)))?;
     if head.status == 101 {
         handshake::check(offer, &head)
             .map_err(|violation| DialError::Handshake(address, violation.to_string()))?;

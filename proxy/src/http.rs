@@ -122,7 +122,7 @@ async fn forward_request(
     let mut request = for_upstream(request);
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < dial::ATTEMPTS {
-        let Some(picked) = choose(backends, &tried, Instant::now()) else { break };
+        let Some(picked) = choose(backends, &route.balance, &tried, Instant::now()) else { break };
         let address = picked.address();
         while let Some(sender) = home.pool.take(address) {
             let again = again(&request);

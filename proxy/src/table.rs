@@ -29,7 +29,9 @@ use ipnet::IpNet;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
-use snapshot::{CertificateKey, Digest, Key, ListenerName, RouteId, Serves, Snapshot, TlsVersion};
+use snapshot::{
+    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot, TlsVersion,
+};
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
@@ -82,8 +84,10 @@ pub struct Route {
     pub action: Action,
     /// Which requests it takes.
     pub serves: Serves,
-    /// Answer requests of the plain listener with 308, where [`Table::has_certificate`].
-    pub redirect_to_tls: bool,
+    /// Whether requests of the plain listener are answered with 308.
+    pub redirect: Redirect,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
     pub timeouts: Timeouts,
     /// What open tunnels follow.

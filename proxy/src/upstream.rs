@@ -58,14 +58,13 @@ impl Upstream {
         &self.id
     }
 
-    /// An endpoint for a new tunnel or request, by the upstream's balance. Never one of `tried`. Those that
+    /// An endpoint for a new tunnel or request, by this rule. Never one of `tried`. Those that
     /// keep refusing connections are left out while others are left, and terminating ones come last.
-    pub fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
+    pub fn pick(&self, balance: &Balance, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
         let members = self.members.load();
         let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address());
         let healthy = |endpoint: &Endpoint| untried(endpoint) && !endpoint.is_ejected(now);
-        let balance = members.balance;
         pick_among(&members.ready, balance, turn, healthy)
             .or_else(|| pick_among(&members.ready, balance, turn, untried))
             .or_else(|| pick_among(&members.terminating, balance, turn, untried))
@@ -105,14 +104,14 @@ impl fmt::Debug for Upstream {
 }
 
 /// The one with the least load; of several such the one whose turn it is.
-fn pick_among(
-    endpoints: &[Arc<Endpoint>],
-    balance: Balance,
+fn pick_among<'a>(
+    endpoints: &'a [Arc<Endpoint>],
+    balance: &Balance,
     turn: usize,
     fits: impl Fn(&Endpoint) -> bool,
-) -> Option<&Arc<Endpoint>> {
+) -> Option<&'a Arc<Endpoint>> {
     let load = |endpoint: &Endpoint| match balance {
-        Balance::LeastConnections => endpoint.in_flight(),
+        Balance::LeastConnections | Balance::ConsistentHash(_) => endpoint.in_flight(),
         Balance::RoundRobin => 0,
     };
     let (mut least, mut ties, mut first) = (u32::MAX, 0, None);
@@ -135,9 +134,14 @@ fn pick_among(
 
 /// An endpoint for one of the backends, chosen by weight. Where the chosen one has none left, any other of
 /// them stands in: so does a retry, whose `tried` addresses are never chosen again.
-pub fn choose(backends: &[Weighted], tried: &[SocketAddr], now: Instant) -> Option<Picked> {
+pub fn choose(
+    backends: &[Weighted],
+    balance: &Balance,
+    tried: &[SocketAddr],
+    now: Instant,
+) -> Option<Picked> {
     if let [only] = backends {
-        return (only.weight > 0).then(|| only.upstream.pick(tried, now))?;
+        return (only.weight > 0).then(|| only.upstream.pick(balance, tried, now))?;
     }
     let mut left: Vec<&Weighted> = backends.iter().filter(|backend| backend.weight > 0).collect();
     while !left.is_empty() {
@@ -152,7 +156,7 @@ pub fn choose(backends: &[Weighted], tried: &[SocketAddr], now: Instant) -> Opti
                 hit
             })
             .expect("the point lies below the sum of the weights");
-        if let Some(picked) = left.swap_remove(chosen).upstream.pick(tried, now) {
+        if let Some(picked) = left.swap_remove(chosen).upstream.pick(balance, tried, now) {
             return Some(picked);
         }
     }

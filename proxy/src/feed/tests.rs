@@ -34,7 +34,12 @@ fn route(name: &str) -> snapshot::Route {
         path: PathMatch::Prefix("/".into()),
         action: Action::Broken(name.into()),
         serves: Serves::Everything,
-        redirect_to_tls: false,
+        conditions: snapshot::Conditions::default(),
+        redirect: snapshot::Redirect::Never,
+        balance: snapshot::Balance::default(),
+        rewrite: snapshot::Rewrite::default(),
+        max_body: None,
+        access_log: true,
         timeouts: snapshot::Timeouts::default(),
     }
 }

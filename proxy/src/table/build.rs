@@ -14,7 +14,7 @@ use imbl::HashMap;
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
     Balance, Certificate, CertificateKey, Endpoint, HostPattern, Key, ListenerName, ObjectRef, PathMatch,
-    RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
+    Redirect, Rewrite, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
 };
 
 use super::hosts::Host;
@@ -22,8 +22,7 @@ use super::paths::Paths;
 use super::{Action, Listener, Live, Route, Stale, Table, certificates};
 use crate::upstream::{Members, Upstream, Weighted};
 
-/// Upstreams by name. Not only those of which there is a section: also those that a route names or a slice
-/// fills.
+/// Upstreams by name: those that a route names or a slice fills.
 pub(super) type Upstreams = HashMap<Arc<UpstreamId>, Arc<Entry>>;
 
 /// What a table knows of one upstream.
@@ -32,8 +31,6 @@ pub(super) struct Entry {
     cell: Arc<Upstream>,
     /// What the cell has once the table is installed.
     members: Arc<Members>,
-    /// `None`: there is no section.
-    balance: Option<Balance>,
     /// Few, in no order.
     slices: Vec<(Slice, Arc<[Endpoint]>)>,
     /// How many backends of routes name it.
@@ -43,11 +40,11 @@ pub(super) struct Entry {
 impl Entry {
     fn new(id: Arc<UpstreamId>) -> Self {
         let cell = Upstream::new(id);
-        Self { cell, members: Arc::default(), balance: None, slices: Vec::new(), references: 0 }
+        Self { cell, members: Arc::default(), slices: Vec::new(), references: 0 }
     }
 
     fn unused(&self) -> bool {
-        self.references == 0 && self.balance.is_none() && self.slices.is_empty()
+        self.references == 0 && self.slices.is_empty()
     }
 }
 
@@ -176,10 +173,6 @@ impl Builder<'_> {
             (_, Some(Err(error))) => Verdict::Kept(Some(error.to_string())),
             (Key::Listener(name), Some(Ok(Section::Listener(listener)))) => self.listener(*name, listener),
             (Key::Host(pattern), Some(Ok(Section::Host(host)))) => self.host(pattern, host),
-            (Key::Upstream(id), Some(Ok(Section::Upstream(upstream)))) => {
-                self.changed_entry(id).balance = Some(upstream.balance);
-                Verdict::Served
-            }
             (Key::Endpoints(id, slice), Some(Ok(Section::Endpoints(endpoints)))) => {
                 self.slice(id, slice, endpoints.endpoints.into())
             }
@@ -216,7 +209,6 @@ impl Builder<'_> {
                     self.release(&host);
                 }
             }
-            Key::Upstream(id) => self.changed_entry(id).balance = None,
             Key::Endpoints(id, slice) => self.changed_entry(id).slices.retain(|(name, _)| name != slice),
             Key::Certificate(key) => {
                 self.next.certificates.remove(key);
@@ -289,7 +281,12 @@ impl Builder<'_> {
             path,
             action: snapshot::Action::Broken(reason),
             serves: Serves::Everything,
-            redirect_to_tls: false,
+            conditions: snapshot::Conditions::default(),
+            redirect: Redirect::Never,
+            balance: Balance::default(),
+            rewrite: Rewrite::default(),
+            max_body: None,
+            access_log: true,
             timeouts: snapshot::Timeouts::default(),
         };
         let mut paths = Paths::new();
@@ -328,7 +325,8 @@ impl Builder<'_> {
             id: live.shared_id().clone(),
             action,
             serves: route.serves,
-            redirect_to_tls: route.redirect_to_tls,
+            redirect: route.redirect,
+            balance: route.balance,
             timeouts: route.timeouts.into(),
             live,
         }
@@ -386,7 +384,7 @@ impl Builder<'_> {
             let Some(entry) = self.next.upstreams.get_mut(id) else { continue };
             let entry = Arc::make_mut(entry);
             let slices = entry.slices.iter().map(|(_, endpoints)| &**endpoints);
-            entry.members = Arc::new(Members::union(&entry.cell, &entry.members, entry.balance, slices));
+            entry.members = Arc::new(Members::union(&entry.cell, &entry.members, slices));
             if self.created.contains(id) {
                 // Nobody but this table knows the cell.
                 entry.cell.install(entry.members.clone());

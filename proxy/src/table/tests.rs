@@ -53,7 +53,12 @@ fn route(name: &str, path: PathMatch, services: &[&str]) -> snapshot::Route {
         path,
         action: Act::Forward(services.iter().map(backend).collect()),
         serves: Serves::Everything,
-        redirect_to_tls: false,
+        conditions: snapshot::Conditions::default(),
+        redirect: snapshot::Redirect::Never,
+        balance: snapshot::Balance::default(),
+        rewrite: snapshot::Rewrite::default(),
+        max_body: None,
+        access_log: true,
         timeouts: snapshot::Timeouts::default(),
     }
 }
@@ -70,11 +75,6 @@ fn put_host(snapshot: &mut Snapshot, name: &str, routes: Vec<snapshot::Route>) {
     snapshot.insert(host_key(name), &Section::Host(Host { tls: None, routes }));
 }
 
-fn put_upstream(snapshot: &mut Snapshot, service: &str) {
-    let section = Section::Upstream(snapshot::Upstream { balance: Balance::LeastConnections });
-    snapshot.insert(Key::Upstream(upstream_id(service)), &section);
-}
-
 fn put_slice(snapshot: &mut Snapshot, service: &str, slice: &str, ports: &[u16]) {
     let endpoint =
         |port: &u16| Endpoint { address: ([10, 0, 0, 1], *port).into(), ready: true, terminating: false };
@@ -86,7 +86,6 @@ fn put_slice(snapshot: &mut Snapshot, service: &str, slice: &str, ports: &[u16])
 fn world() -> Snapshot {
     let mut snapshot = Snapshot::default();
     put_host(&mut snapshot, "h", vec![route("a", prefix("/"), &["s"])]);
-    put_upstream(&mut snapshot, "s");
     put_slice(&mut snapshot, "s", "one", &[1, 2]);
     snapshot
 }
@@ -116,7 +115,7 @@ fn put_pair(snapshot: &mut Snapshot, name: &str, (chain, key, not_after): &(Vec<
 }
 
 fn put_tls_host(snapshot: &mut Snapshot, pattern: HostPattern, certificate: &str, min_version: TlsVersion) {
-    let tls = Some(HostTls { certificate: secret(certificate), min_version });
+    let tls = Some(HostTls { certificate: secret(certificate), min_version, cipher_suites: vec![] });
     snapshot.insert(Key::Host(pattern), &Section::Host(Host { tls, routes: vec![] }));
 }
 
@@ -177,7 +176,6 @@ fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
         assert!(matches!(&closed.action, Action::Broken(reason) if !reason.is_empty()));
 
         // Still quarantined, and still served, in a generation that does not touch it; gone with its section.
-        put_upstream(&mut snapshot, "t");
         let (table, quarantined) = build(&snapshot, &table);
         assert_eq!((quarantined.len(), &*table.select("h", "/").unwrap().id), (2, &route_id("a")));
         // From bad to worse: what was good before both stays.
@@ -194,20 +192,17 @@ fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
 #[test]
 fn a_section_of_another_kind_than_its_key_is_quarantined() {
     let mut snapshot = world();
-    let other = Section::Upstream(snapshot::Upstream::default());
-    for key in [
-        Key::Listener(ListenerName::Http),
-        host_key("h"),
-        Key::Endpoints(upstream_id("s"), Slice("one".into())),
-        Key::Certificate(secret("c")),
-    ] {
+    let other = Section::Listener(snapshot::Listener::default());
+    for key in
+        [host_key("h"), Key::Endpoints(upstream_id("s"), Slice("one".into())), Key::Certificate(secret("c"))]
+    {
         snapshot.insert(key, &other);
     }
-    snapshot.insert(Key::Upstream(upstream_id("s")), &Section::Host(Host::default()));
+    snapshot.insert(Key::Listener(ListenerName::Http), &Section::Host(Host::default()));
     let (good, _) = build(&world(), &empty());
     let (table, quarantined) = build(&snapshot, &good);
-    assert_eq!(quarantined.len(), 5);
-    assert!(choose(&backends(&table, "h"), &[], Instant::now()).is_some());
+    assert_eq!(quarantined.len(), 4);
+    assert!(choose(&backends(&table, "h"), &Balance::default(), &[], Instant::now()).is_some());
     let (table, _) = build(&snapshot, &empty());
     assert!(matches!(table.select("h", "/").unwrap().action, Action::Broken(_)));
 }
@@ -346,7 +341,9 @@ fn what_does_not_change_is_the_same_in_the_next_table() {
     // The same address in another slice, as EndpointSlice controllers move them.
     put_slice(&mut snapshot, "s", "one", &[1]);
     put_slice(&mut snapshot, "s", "two", &[2, 3]);
-    let picked = choose(&backends(&first, "h"), &[([10, 0, 0, 1], 1).into()], Instant::now()).unwrap();
+    let picked =
+        choose(&backends(&first, "h"), &Balance::default(), &[([10, 0, 0, 1], 1).into()], Instant::now())
+            .unwrap();
     let (second, _) = build(&snapshot, &first);
     assert!(Arc::ptr_eq(first.select("other", "/").unwrap(), second.select("other", "/").unwrap()));
     let (before, after) = (first.select("h", "/").unwrap(), second.select("h", "/").unwrap());
@@ -355,8 +352,9 @@ fn what_does_not_change_is_the_same_in_the_next_table() {
     let keys = (first.certificate(Some("tls")).unwrap(), second.certificate(Some("tls")).unwrap());
     assert!(Arc::ptr_eq(&keys.0, &keys.1));
     // The endpoint that moved still counts what is in flight: the other two are picked before it.
-    let picks: Vec<_> =
-        (0..2).map(|_| choose(&backends(&second, "h"), &[], Instant::now()).unwrap()).collect();
+    let picks: Vec<_> = (0..2)
+        .map(|_| choose(&backends(&second, "h"), &Balance::default(), &[], Instant::now()).unwrap())
+        .collect();
     assert!(picks.iter().all(|pick| pick.address() != picked.address()), "{picks:?}");
 }
 
@@ -388,20 +386,23 @@ fn settings_reach_open_tunnels_when_the_table_is_installed() {
 fn an_upstream_that_is_new_is_complete_before_the_table_is_installed() {
     let first = Generation { epoch: 1, number: 1 };
     let (table, _) = Table::build(first, world(), &empty(), now());
-    assert!(choose(&backends(&table, "h"), &[], Instant::now()).is_some());
+    assert!(choose(&backends(&table, "h"), &Balance::default(), &[], Instant::now()).is_some());
 }
 
 #[test]
 fn an_endpoint_that_leaves_and_comes_back_still_knows_its_tunnels() {
     let (first, _) = build(&world(), &empty());
-    let busy = choose(&backends(&first, "h"), &[], Instant::now()).unwrap();
+    let busy = choose(&backends(&first, "h"), &Balance::default(), &[], Instant::now()).unwrap();
     let mut snapshot = world();
     put_slice(&mut snapshot, "s", "one", &[3]);
     let (second, _) = build(&snapshot, &first);
-    assert_eq!(choose(&backends(&second, "h"), &[], Instant::now()).unwrap().address().port(), 3);
+    assert_eq!(
+        choose(&backends(&second, "h"), &Balance::default(), &[], Instant::now()).unwrap().address().port(),
+        3
+    );
     let (third, _) = build(&world(), &second);
     for _ in 0..8 {
-        let pick = choose(&backends(&third, "h"), &[], Instant::now()).unwrap();
+        let pick = choose(&backends(&third, "h"), &Balance::default(), &[], Instant::now()).unwrap();
         assert_ne!(pick.address(), busy.address());
     }
 }
@@ -415,7 +416,7 @@ fn a_table_is_freed_while_a_tunnel_lives_on() {
     let upstream = Arc::downgrade(&backends(&first, "h")[0].upstream);
     let (live, picked) = (
         first.select("h", "/").unwrap().live.clone(),
-        choose(&backends(&first, "h"), &[], Instant::now()).unwrap(),
+        choose(&backends(&first, "h"), &Balance::default(), &[], Instant::now()).unwrap(),
     );
     let (second, _) = build(&Snapshot::default(), &first);
     drop(first);

@@ -51,14 +51,18 @@ fn route() -> (Arc<Live>, Picked) {
             weight: 1,
         }]),
         serves: snapshot::Serves::Everything,
-        redirect_to_tls: false,
+        conditions: snapshot::Conditions::default(),
+        redirect: snapshot::Redirect::Never,
+        balance: snapshot::Balance::default(),
+        rewrite: snapshot::Rewrite::default(),
+        max_body: None,
+        access_log: true,
         timeouts,
     };
     let mut sections = Snapshot::default();
     let host = snapshot::Host { tls: None, routes: vec![route] };
     let endpoints = snapshot::Endpoints { endpoints: vec![endpoint] };
-    let slice = snapshot::Key::Endpoints(id.clone(), snapshot::Slice("s-1".into()));
-    sections.insert(snapshot::Key::Upstream(id), &snapshot::Section::Upstream(snapshot::Upstream::default()));
+    let slice = snapshot::Key::Endpoints(id, snapshot::Slice("s-1".into()));
     sections.insert(slice, &snapshot::Section::Endpoints(endpoints));
     let key = snapshot::Key::Host(snapshot::HostPattern::Exact(HOST.into()));
     sections.insert(key, &snapshot::Section::Host(host));
@@ -69,7 +73,7 @@ fn route() -> (Arc<Live>, Picked) {
     table.install();
     let route = table.select(HOST, "/").unwrap();
     let Action::Forward(backends) = &route.action else { panic!("the route forwards") };
-    (route.live.clone(), choose(backends, &[], Instant::now()).unwrap())
+    (route.live.clone(), choose(backends, &route.balance, &[], Instant::now()).unwrap())
 }
 
 async fn connected() -> (TcpStream, TcpStream) {

@@ -4,15 +4,12 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use snapshot::Balance;
-
 use super::Upstream;
 use super::endpoint::Endpoint;
 
 /// Immutable, swapped whole. Each list is sorted by address.
 #[derive(Default)]
 pub(crate) struct Members {
-    pub(super) balance: Balance,
     /// Take new tunnels.
     pub(super) ready: Box<[Arc<Endpoint>]>,
     /// Take new tunnels where nothing is ready.
@@ -25,18 +22,13 @@ pub(crate) struct Members {
 
 impl Members {
     /// The union of `slices`; an address in several of them is one endpoint, ready where any says so.
-    /// Endpoints of `before` whose address stays are the same in the result. Without a balance the upstream
-    /// has no section, and so no endpoints either.
+    /// Endpoints of `before` whose address stays are the same in the result.
     pub(crate) fn union<'a>(
         upstream: &Arc<Upstream>,
         before: &Self,
-        balance: Option<Balance>,
         slices: impl Iterator<Item = &'a [snapshot::Endpoint]>,
     ) -> Self {
-        let mut listed: Vec<snapshot::Endpoint> = match balance {
-            Some(_) => slices.flatten().copied().collect(),
-            None => Vec::new(),
-        };
+        let mut listed: Vec<snapshot::Endpoint> = slices.flatten().copied().collect();
         // Stable: each slice is a sorted run already, which this sort makes use of.
         listed.sort_by_key(|endpoint| endpoint.address);
         listed.dedup_by(|next, kept| {
@@ -66,7 +58,6 @@ impl Members {
         }
         departed.extend(known);
         Self {
-            balance: balance.unwrap_or_default(),
             ready: ready.into(),
             terminating: terminating.into(),
             waiting: waiting.into(),

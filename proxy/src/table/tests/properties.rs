@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use snapshot::{Host, HostPattern, Key, PathMatch, RouteId, Section, Slice, Snapshot};
 
-use super::{build, empty, put_slice, put_upstream, route, upstream_id};
+use super::{build, empty, put_slice, route, upstream_id};
 use crate::table::{Action, Table};
 
 fn a_path() -> impl Strategy<Value = String> {
@@ -107,7 +107,6 @@ proptest! {
 #[derive(Clone, Debug)]
 enum Step {
     Host(HostPattern, Vec<(PathMatch, Vec<u8>)>),
-    Upstream(u8),
     Slice(u8, u8, Vec<u16>),
     Unreadable(Key, usize),
     Gone(Key),
@@ -121,7 +120,6 @@ impl Step {
                 let key = Key::Host(pattern);
                 snapshot.insert_encoded(key.clone(), one.encoded(&key).unwrap().clone());
             }
-            Self::Upstream(service) => put_upstream(snapshot, &format!("s{service}")),
             Self::Slice(service, slice, ports) => {
                 put_slice(snapshot, &format!("s{service}"), &slice.to_string(), &ports);
             }
@@ -134,7 +132,6 @@ impl Step {
 fn a_key() -> impl Strategy<Value = Key> {
     prop_oneof![
         a_pattern().prop_map(Key::Host),
-        (0..4u8).prop_map(|service| Key::Upstream(upstream_id(&format!("s{service}")))),
         (0..4u8, 0..3u8).prop_map(|(service, slice)| {
             Key::Endpoints(upstream_id(&format!("s{service}")), Slice(slice.to_string()))
         }),
@@ -145,7 +142,6 @@ fn a_step() -> impl Strategy<Value = Step> {
     let routes = proptest::collection::vec((a_match(), proptest::collection::vec(0..4u8, 1..3)), 0..4);
     prop_oneof![
         3 => (a_pattern(), routes).prop_map(|(pattern, routes)| Step::Host(pattern, routes)),
-        2 => (0..4u8).prop_map(Step::Upstream),
         3 => (0..4u8, 0..3u8, proptest::collection::btree_set(1..5u16, 0..4))
             .prop_map(|(service, slice, ports)| Step::Slice(service, slice, ports.into_iter().collect())),
         2 => (a_key(), 1..4usize).prop_map(|(key, length)| Step::Unreadable(key, length)),
