@@ -28,6 +28,42 @@ pub enum Command {
     ///
     /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when something failed, 2 for a wrong command line.
     Run(Run),
+    /// Say what would be wrong with manifests, without serving them.
+    ///
+    /// They are read as `run --source dir:` reads them. Each remark names file, line, object and field, and what
+    /// helps.
+    ///
+    /// Exit status: 0 without errors, 1 with any or when a path cannot be read, 2 for a wrong command line.
+    Check(Check),
+}
+
+/// Flags of `check`.
+#[derive(Debug, clap::Args)]
+pub struct Check {
+    /// Manifests: files, and directories with *.yaml, *.yml and *.json below them.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+
+    /// How remarks are written, on standard output.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: CheckFormat,
+
+    /// The files are a part of what will be there: a Service, Secret or class that is not among them is a warning.
+    #[arg(long)]
+    pub partial: bool,
+
+    /// How the objects are read.
+    #[command(flatten)]
+    pub reading: Reading,
+}
+
+/// How remarks are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CheckFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON document.
+    Json,
 }
 
 /// Flags of `run`.
@@ -47,6 +83,26 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
 
+    /// How the objects are read.
+    #[command(flatten)]
+    pub reading: Reading,
+
+    /// Believe X-Forwarded-* of peers in these networks, for example 10.0.0.0/8,192.168.1.7/32.
+    #[arg(long, env = "LONGHAUL_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// How logs are written, on standard output.
+    #[arg(long, env = "LONGHAUL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug or trace, or a tracing filter such as `info,controller=debug`.
+    #[arg(long, env = "LONGHAUL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Flags that decide which objects are served, and how they are read.
+#[derive(Debug, clap::Args)]
+pub struct Reading {
     /// Of the ingress classes that name this controller, serve only the one of this name.
     #[arg(long, env = "LONGHAUL_INGRESS_CLASS", value_name = "NAME")]
     pub ingress_class: Option<String>,
@@ -64,10 +120,6 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_DEFAULT_TLS_SECRET", value_name = "NAMESPACE/NAME", value_parser = secret)]
     pub default_tls_secret: Option<CertificateKey>,
 
-    /// Believe X-Forwarded-* of peers in these networks, for example 10.0.0.0/8,192.168.1.7/32.
-    #[arg(long, env = "LONGHAUL_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
-    pub trusted_proxies: Vec<IpNet>,
-
     /// Read the annotations of the retired ingress-nginx (nginx.ingress.kubernetes.io/…) too.
     #[arg(
         long,
@@ -77,14 +129,21 @@ pub struct Run {
         default_value_t = true
     )]
     pub nginx_annotations: bool,
+}
 
-    /// How logs are written, on standard output.
-    #[arg(long, env = "LONGHAUL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    pub log_format: LogFormat,
-
-    /// What is logged: error, warn, info, debug or trace, or a tracing filter such as `info,controller=debug`.
-    #[arg(long, env = "LONGHAUL_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
-    pub log_level: String,
+impl Reading {
+    /// How the objects of a directory are translated.
+    pub fn settings(self) -> Settings {
+        Settings {
+            controller_name: self.controller_name,
+            built_in_class: Some(self.ingress_class.clone().unwrap_or_else(|| "longhaul".into())),
+            ingress_class: self.ingress_class,
+            default_tls_secret: self.default_tls_secret,
+            loopback_endpoints: true,
+            nginx_annotations: self.nginx_annotations,
+            ..Settings::default()
+        }
+    }
 }
 
 /// How logs are written.
@@ -100,15 +159,7 @@ impl Run {
     /// What the flags ask for.
     pub fn config(self) -> Config {
         let Source::Directory(_) = &self.source;
-        let settings = Settings {
-            controller_name: self.controller_name,
-            built_in_class: Some(self.ingress_class.clone().unwrap_or_else(|| "longhaul".into())),
-            ingress_class: self.ingress_class,
-            default_tls_secret: self.default_tls_secret,
-            trusted_proxies: self.trusted_proxies,
-            loopback_endpoints: true,
-            nginx_annotations: self.nginx_annotations,
-        };
+        let settings = Settings { trusted_proxies: self.trusted_proxies, ..self.reading.settings() };
         Config { source: self.source, socket: self.socket, admin: self.admin, settings }
     }
 }
@@ -137,8 +188,10 @@ mod tests {
 
     fn parse(flags: &[&str]) -> Result<Run, clap::Error> {
         let start = ["longhaul-controller", "run", "--source", "dir:/etc/routes", "--socket", "/run/s"];
-        let Command::Run(run) = Args::try_parse_from(start.iter().chain(flags))?.command;
-        Ok(run)
+        match Args::try_parse_from(start.iter().chain(flags))?.command {
+            Command::Run(run) => Ok(run),
+            Command::Check(_) => unreachable!("run was asked for"),
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod admin;
 pub mod args;
+pub mod check;
 pub mod metrics;
 pub mod overview;
 pub mod publish;

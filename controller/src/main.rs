@@ -1,19 +1,24 @@
 //! The controller's process: arguments, logs, signals. Everything else is the library.
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 use controller::Controller;
-use controller::args::{Args, Command, LogFormat, Run};
+use controller::args::{Args, Check, CheckFormat, Command, LogFormat, Run};
+use controller::check::{self, Scope};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let Command::Run(flags) = Args::parse().command;
-    match run(flags) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match Args::parse().command {
+        Command::Run(flags) => run(flags).map(|()| ExitCode::SUCCESS),
+        Command::Check(flags) => check(flags),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("longhaul-controller: {error:#}");
             ExitCode::FAILURE
@@ -34,6 +39,21 @@ async fn run(flags: Run) -> anyhow::Result<()> {
     }
     controller.stop().await;
     Ok(())
+}
+
+fn check(flags: Check) -> anyhow::Result<ExitCode> {
+    let scope = if flags.partial { Scope::Part } else { Scope::Whole };
+    let checked = check::check(&flags.paths, &flags.reading.settings(), scope)?;
+    let text = match flags.format {
+        CheckFormat::Text => checked.to_string(),
+        CheckFormat::Json => checked.json() + "\n",
+    };
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        written => written.context("the remarks cannot be written")?,
+    }
+    Ok(if checked.sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn log(flags: &Run) -> anyhow::Result<()> {

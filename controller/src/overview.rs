@@ -70,16 +70,7 @@ impl Overview {
     pub fn findings(&self) -> Vec<Finding> {
         let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
         let rejections = rejections(&self.proxies.borrow());
-        let mut findings = said.findings.clone();
-        findings.extend(view.diagnostics.iter().cloned().chain(rejections).map(|diagnostic| {
-            match said.places.get(&diagnostic.object) {
-                Some(place) => place.locate(diagnostic),
-                None => Finding { diagnostic, file: None, line: None },
-            }
-        }));
-        findings.sort();
-        findings.dedup();
-        findings
+        said.with(view.diagnostics.iter().cloned().chain(rejections))
     }
 
     /// Every object that is ours: where it stands, how it was taken, whether proxies serve it.

@@ -8,6 +8,7 @@ mod catalogue;
 mod decode;
 pub mod dir;
 mod manifest;
+pub mod once;
 mod tree;
 mod yaml;
 
@@ -41,6 +42,22 @@ pub struct Said {
     pub findings: Vec<Finding>,
     /// Where the objects that were taken stand.
     pub places: BTreeMap<ObjectRef, Place>,
+}
+
+impl Said {
+    /// These remarks, and others about the objects at the places where these stand: sorted, each once.
+    pub fn with(&self, diagnostics: impl IntoIterator<Item = Diagnostic>) -> Vec<Finding> {
+        let mut findings = self.findings.clone();
+        findings.extend(diagnostics.into_iter().map(
+            |diagnostic| match self.places.get(&diagnostic.object) {
+                Some(place) => place.locate(diagnostic),
+                None => Finding { diagnostic, file: None, line: None },
+            },
+        ));
+        findings.sort();
+        findings.dedup();
+        findings
+    }
 }
 
 /// A diagnostic with the place in a file, where there is one.

@@ -3,7 +3,7 @@
 //! A [`Target`] says where to connect and as which host, so that any name can be asked of a loopback port. The
 //! plain requests here know just enough of HTTP/1.1 to read what tests ask for; `curl` is the real client.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -29,6 +29,7 @@ pub struct Target {
     address: SocketAddr,
     host: String,
     tls: Option<Arc<ClientConfig>>,
+    from: Option<IpAddr>,
 }
 
 /// An open WebSocket.
@@ -52,12 +53,17 @@ pub struct Answer {
 impl Target {
     /// In the clear.
     pub fn plain(address: SocketAddr, host: &str) -> Self {
-        Self { address, host: host.to_owned(), tls: None }
+        Self { address, host: host.to_owned(), tls: None, from: None }
     }
 
     /// Over TLS, with the host as server name.
     pub fn tls(address: SocketAddr, host: &str, config: Arc<ClientConfig>) -> Self {
-        Self { address, host: host.to_owned(), tls: Some(config) }
+        Self { address, host: host.to_owned(), tls: Some(config), from: None }
+    }
+
+    /// The same for a client with this address: on loopback any of 127.0.0.0/8 is one's own.
+    pub fn from(self, address: IpAddr) -> Self {
+        Self { from: Some(address), ..self }
     }
 
     /// The address connected to.
@@ -67,7 +73,14 @@ impl Target {
 
     /// Opens a connection and nothing more.
     pub async fn wire(&self) -> Result<Wire> {
-        self.over(TcpStream::connect(self.address).await?).await
+        self.over(self.connect().await?).await
+    }
+
+    async fn connect(&self) -> Result<TcpStream> {
+        let Some(from) = self.from else { return Ok(TcpStream::connect(self.address).await?) };
+        let socket = if from.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind(SocketAddr::new(from, 0))?;
+        Ok(socket.connect(self.address).await?)
     }
 
     /// As [`Target::wire`], with a receive buffer of about `bytes` in the kernel.
@@ -98,7 +111,7 @@ impl Target {
     /// The certificate that a new connection is served with.
     pub async fn certificate(&self) -> Result<CertificateDer<'static>> {
         let config = self.tls.as_ref().context("a target with TLS")?;
-        let stream = self.tls_handshake(config, TcpStream::connect(self.address).await?).await?;
+        let stream = self.tls_handshake(config, self.connect().await?).await?;
         let chain = stream.get_ref().1.peer_certificates().context("a certificate")?;
         Ok(chain.first().context("a certificate")?.clone().into_owned())
     }

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use e2e::backend::demo::DemoBackend;
 use e2e::certificate::Authority;
+use e2e::client::Socket;
 use e2e::foreign::{Foreign, Tool};
 use e2e::objects::backend;
 use e2e::wire::field;
@@ -138,4 +140,123 @@ async fn npm_ws_echo_with_wscat() {
     let mut cat = Foreign::wscat(&["--connect", &url, "-x", "Hello, World!", "-w", "-1"]).unwrap();
     assert_eq!(cat.line().await.unwrap(), "Hello, World!");
     cat.success().await.unwrap();
+}
+
+/// wss outside, a second proxy inside, ws behind: each proxy adds the peer that it saw, and the backend learns who
+/// the client is and how it came.
+#[tokio::test]
+async fn a_longhaul_behind_a_longhaul() {
+    const HOST: &str = "app.example.com";
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let trusting = ["--trusted-proxies", "127.0.0.1/32"];
+    let inner = World::plan().site(HOST, blue.address()).controller_flags(&trusting).start().await.unwrap();
+    let outer = World::plan().site(HOST, inner.proxy().unwrap().http()).start().await.unwrap();
+    let client = outer.tls(HOST).unwrap().from("127.0.0.9".parse().unwrap());
+
+    let mut socket = client.websocket_with("/whoami", &[("x-forwarded-for", "203.0.113.7")]).await.unwrap();
+    let seen: Value = serde_json::from_str(&socket.text().await.unwrap()).unwrap();
+    assert_eq!(header(&seen, "x-forwarded-for"), ["127.0.0.9, 127.0.0.1"], "nobody trusts the client");
+    assert_eq!(header(&seen, "x-real-ip"), ["127.0.0.9"]);
+    assert_eq!(header(&seen, "x-forwarded-proto"), ["https"]);
+    assert_eq!(header(&seen, "x-forwarded-host"), [HOST]);
+    let port = outer.proxy().unwrap().https().port().to_string();
+    assert_ne!(header(&seen, "x-forwarded-port"), [port], "clients know the public port");
+    socket.echo("through both").await.unwrap();
+
+    let answer = client.get("/whoami").await.unwrap();
+    let seen = answer.json().unwrap();
+    assert_eq!(header(&seen, "x-real-ip"), ["127.0.0.9"]);
+    let ids = header(&seen, "x-request-id");
+    assert_eq!(ids.len(), 1);
+    for world in [&outer, &inner] {
+        let record = world.proxy().unwrap().process.line("the record of the request", |line| {
+            let record: Value = serde_json::from_str(line).ok()?;
+            (record["id"] == ids[0]).then_some(record)
+        });
+        let record = record.await.unwrap();
+        assert_eq!(record["client"], "127.0.0.9", "both records name the client: {record}");
+    }
+    socket.close().await.unwrap();
+}
+
+/// Three servers behind one name: each is used; hashed by the client's address, one client meets one server.
+#[tokio::test]
+async fn three_servers_behind_one_name() {
+    const HOST: &str = "chat.example.com";
+    let mut servers = Vec::new();
+    for name in ["one", "two", "three"] {
+        servers.push(DemoBackend::start(name).await.unwrap());
+    }
+    let addresses: Vec<_> = servers.iter().map(DemoBackend::address).collect();
+    let mut world = World::plan()
+        .file("chat.yaml", scenario("three-servers.yaml"))
+        .file("servers.yaml", backend("chat", &addresses))
+        .start()
+        .await
+        .unwrap();
+    let target = world.plain(HOST).unwrap();
+    let mut open = Vec::new();
+    for _ in 0..9 {
+        open.push(target.websocket("/").await.unwrap());
+    }
+    let served = |name: &str, sockets: &[Socket]| sockets.iter().filter(|one| one.backend() == name).count();
+    assert_eq!(["one", "two", "three"].map(|name| served(name, &open)), [3, 3, 3], "the fewest tunnels");
+
+    let hashed =
+        "    policy: {loadBalancing: {policy: ConsistentHash, hashOn: {clientAddress: {}}}}\n    backends:";
+    world.edit("chat.yaml", "    backends:", hashed).await.unwrap();
+    let mut owners = BTreeMap::new();
+    for number in 2..42 {
+        let client = world.plain(HOST).unwrap().from(format!("127.0.0.{number}").parse().unwrap());
+        let owner = client.websocket("/").await.unwrap().backend().to_owned();
+        for _ in 0..3 {
+            assert_eq!(client.websocket("/").await.unwrap().backend(), owner, "client {number}");
+            let answer = client.get("/whoami").await.unwrap();
+            assert_eq!(field(&answer.head, "x-backend"), Some(&*owner), "client {number}");
+        }
+        owners.insert(number, owner);
+    }
+    let used: BTreeSet<_> = owners.values().collect();
+    assert_eq!(used.len(), 3, "{owners:?}");
+
+    // A server goes: its clients meet others, everybody else the same one as before.
+    world.write("servers.yaml", &backend("chat", &addresses[..2])).await.unwrap();
+    for (number, owner) in &owners {
+        let client = world.plain(HOST).unwrap().from(format!("127.0.0.{number}").parse().unwrap());
+        let now = client.websocket("/").await.unwrap().backend().to_owned();
+        assert!(now == *owner || owner == "three", "client {number} met {owner} and now {now}");
+    }
+    for socket in &mut open {
+        socket.echo("none of this concerns a tunnel that is open").await.unwrap();
+    }
+}
+
+/// A prefix that the server behind does not know is taken away, or replaced, on the way.
+#[tokio::test]
+async fn a_prefix_is_rewritten_on_its_way() {
+    const HOST: &str = "app.example.com";
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let world = World::plan()
+        .file("app.yaml", scenario("rewritten-prefix.yaml"))
+        .file("backend.yaml", backend("app", &[blue.address()]))
+        .start()
+        .await
+        .unwrap();
+    let target = world.plain(HOST).unwrap();
+    for (path, arrives, host) in [
+        ("/socket/whoami", "/whoami", HOST),
+        ("/socket/a/whoami?room=1&x=%2F", "/a/whoami?room=1&x=%2F", HOST),
+        ("/live/whoami", "/internal/v2/whoami", "app.internal"),
+        ("/live/a%20b/whoami", "/internal/v2/a%20b/whoami", "app.internal"),
+    ] {
+        let mut socket = target.websocket(path).await.unwrap();
+        let by_socket: Value = serde_json::from_str(&socket.text().await.unwrap()).unwrap();
+        let by_request = target.get(path).await.unwrap().json().unwrap();
+        for seen in [by_socket, by_request] {
+            assert_eq!(seen["target"], arrives, "{path}");
+            assert_eq!(header(&seen, "host"), [host], "{path}");
+            assert_eq!(header(&seen, "x-forwarded-host"), [HOST], "{path}");
+        }
+    }
+    assert_eq!(target.get("/socketwhoami").await.unwrap().status, 404);
 }

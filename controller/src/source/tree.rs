@@ -150,7 +150,8 @@ impl Walk {
     }
 }
 
-fn content(path: &Path, metadata: &fs::Metadata) -> io::Result<Vec<u8>> {
+/// What is in a file.
+pub(crate) fn content(path: &Path, metadata: &fs::Metadata) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for a writer.
     if !metadata.is_file() {
         return Err(io::Error::other("it is neither a file nor a directory"));
