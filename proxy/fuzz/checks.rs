@@ -4,7 +4,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proxy::body::{Delimiter, Output, write_chunk, write_last_chunk};
-use proxy::forward::{Peer, client_address, plain_request, request_id, response_fields, trailer_fields};
+use proxy::forward::{
+    Outgoing, Peer, client_address, plain_request, request_id, response_fields, trailer_fields,
+};
 use proxy::handshake::{self, Asked};
 use proxy::head::{
     Fields, Framing, Head, MAX_FIELDS, MAX_HEAD, Refusal, RequestParser, ResponseHead, ResponseParser,
@@ -31,16 +33,16 @@ pub(crate) fn request_head(data: &[u8]) {
     request_id(&head.fields, true);
 
     let mut written = Vec::new();
-    plain_request(&head, &PEER, &mut written);
+    plain_request(&Outgoing::from(&head), &PEER, &mut written);
     let Some(again) = parse_again(&head, &written) else { return };
     assert_eq!(message(&head), message(&again));
     let mut twice = Vec::new();
-    plain_request(&again, &PEER, &mut twice);
+    plain_request(&Outgoing::from(&again), &PEER, &mut twice);
     assert_eq!(text(&written), text(&twice), "the canonical form is one");
 
     if let Asked::WebSocket(offer) = handshake::examine(&head) {
         let mut written = Vec::new();
-        handshake::request(&head, &PEER, &mut written);
+        handshake::request(&Outgoing::from(&head), &PEER, &mut written);
         let again = parse_again(&head, &written).expect("as many fields as the plain form");
         assert!(matches!(handshake::examine(&again), Asked::WebSocket(same) if same == offer));
     }

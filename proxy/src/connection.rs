@@ -20,7 +20,7 @@ use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
 use crate::leg::Leg;
 use crate::table::{Action, Route};
-use crate::telemetry::{RequestSummary, TunnelRecord};
+use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
 use crate::tunnel::{Opening, Tunnel};
 use crate::upstream::Weighted;
 use crate::worker::{Arrival, Home};
@@ -126,6 +126,7 @@ impl Asking {
             refusal: None,
             sent: 0,
             took: self.began.elapsed(),
+            access_log: route.map_or(AccessLog::Written, |route| route.access_log),
         }
     }
 }
@@ -231,7 +232,7 @@ impl Connection {
             let proxies = table.trusted_proxies(self.listener);
             trusted = proxies.iter().any(|net| net.contains(&socket_peer.to_canonical()));
             client = forward::client_address(socket_peer, &head.fields, proxies);
-            route = table.select(&head.host, &head.path).cloned();
+            route = table.select(&head).cloned();
             has_certificate = table.has_certificate(&head.host);
             generation = table.generation().number;
         }
@@ -251,7 +252,8 @@ impl Connection {
             Redirect::WithCertificate => has_certificate,
             Redirect::Always => true,
         };
-        if !tls && redirect && !is_acme(&asking.head.path) {
+        let in_the_clear = forward::client_scheme(&asking.head, &asking.peer()) == "http";
+        if in_the_clear && redirect && !is_acme(&asking.head.path) {
             let answer = Answer::redirect(&asking.head, shared.public_https_port);
             return self.refuse(&asking, Some(&route), answer).await;
         }
@@ -273,9 +275,10 @@ impl Connection {
     async fn upgrade(&mut self, asking: Asking, route: &Route, backends: &[Weighted], offer: Offer) -> Next {
         let telemetry = self.home.shared.telemetry.clone();
         let mut request = Vec::with_capacity(1024);
-        handshake::request(&asking.head, &asking.peer(), &mut request);
+        handshake::request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut request);
+        let way = route.way(&asking.head, asking.client);
         let answered = {
-            let shaking = dial::shake_hands(backends, route, &telemetry, (&request, &offer));
+            let shaking = dial::shake_hands((backends, way), route, &telemetry, (&request, &offer));
             tokio::select! {
                 answered = shaking => answered,
                 () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(&asking, route),
@@ -296,7 +299,10 @@ impl Connection {
         }
         telemetry.handshake_done(asking.began.elapsed());
         let Asking { head, client, id, .. } = &asking;
-        let record = TunnelRecord::new(*client, &head.host, &head.target, id);
+        let record = match route.access_log {
+            AccessLog::Written => TunnelRecord::new(*client, &head.host, &head.target, id),
+            AccessLog::Silent => TunnelRecord::silent(),
+        };
         let ahead = [std::mem::take(&mut self.ahead).freeze(), ahead.freeze()];
         let live = route.live.clone();
         Next::Tunnel(Leg::Plain(stream), Box::new(Opening { live, picked, record, telemetry, ahead }))

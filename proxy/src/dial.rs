@@ -18,7 +18,7 @@ use crate::head::{ResponseHead, ResponseParser};
 use crate::socket;
 use crate::table::{Route, Timeouts};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Picked, Weighted, choose};
+use crate::upstream::{Picked, Way, Weighted, choose};
 
 /// Endpoints that are tried for one request.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -83,13 +83,13 @@ pub struct Answered {
 
 /// Connects to one of the backends.
 async fn connect(
-    backends: &[Weighted],
+    (backends, way): (&[Weighted], Way),
     route: &Route,
     telemetry: &Telemetry,
 ) -> Result<(TcpStream, Picked), DialError> {
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < ATTEMPTS {
-        let Some(picked) = choose(backends, &route.balance, &tried, Instant::now()) else { break };
+        let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
         match attempt(&picked, &route.timeouts, telemetry).await {
             Ok(stream) => return Ok((stream, picked)),
             Err(error) => failure = error,
@@ -129,14 +129,14 @@ pub(crate) async fn attempt(
     Err(error)
 }
 
-/// Connects and carries out the handshake whose head is `request`.
+/// Connects to one of the backends, chosen in this way, and carries out the handshake whose head is `request`.
 pub async fn shake_hands(
-    backends: &[Weighted],
+    choice: (&[Weighted], Way),
     route: &Route,
     telemetry: &Telemetry,
     (request, offer): (&[u8], &Offer),
 ) -> Result<Answered, DialError> {
-    let (stream, picked) = connect(backends, route, telemetry).await?;
+    let (stream, picked) = connect(choice, route, telemetry).await?;
     let address = picked.address();
     let exchange = exchange(stream, address, request);
     let (stream, head, ahead) = limited(route.timeouts.handshake, exchange)

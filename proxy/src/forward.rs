@@ -3,6 +3,7 @@
 //! Heads are written anew in one canonical form: one Host, one framing field, no hop-by-hop field, none that
 //! Connection nominates, and the forwarding fields that only we may set.
 
+mod rewrite;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,8 @@ use ipnet::IpNet;
 
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, ResponseHead, Version, authority};
+
+pub use self::rewrite::{Outgoing, Rewrite};
 
 /// Who sent a request, and how.
 #[derive(Debug, Clone, Copy)]
@@ -92,10 +95,11 @@ pub fn request_id(fields: &Fields, trusted: bool) -> Option<String> {
 
 /// Writes the fields for the upstream: Host, then what is end-to-end, then the forwarding fields. Connection,
 /// Upgrade, Expect and the framing fields are for the caller to add.
-pub fn request_fields(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
+pub fn request_fields(outgoing: &Outgoing<'_>, peer: &Peer<'_>, out: &mut Vec<u8>) {
+    let head = outgoing.head;
     let nominated = nominated(&head.fields);
     if !(tolerated(Weakness::NominatedHost) && is_nominated("host", &nominated)) {
-        field("Host", head.authority.as_bytes(), out);
+        field("Host", outgoing.host.as_bytes(), out);
     }
     for (name, value) in head.fields.iter() {
         if !is_nominated(name, &nominated) && passes_upstream(name, peer.trusted) {
@@ -118,14 +122,33 @@ fn passes_upstream(name: &str, trusted: bool) -> bool {
     !known(&canonical) || (alias && tolerated(Weakness::UnderscoreAlias))
 }
 
+/// The scheme by which the client came: that of the socket, unless a trusted peer knows of another. Some write `ws`
+/// and `wss` for handshakes (Traefik does).
+pub fn client_scheme(head: &Head, peer: &Peer<'_>) -> &'static str {
+    forwarded_scheme(head, peer).unwrap_or(peer.scheme)
+}
+
+fn forwarded_scheme(head: &Head, peer: &Peer<'_>) -> Option<&'static str> {
+    let said = believed("x-forwarded-proto", head, peer)?;
+    let is = |name: &str| said.eq_ignore_ascii_case(name.as_bytes());
+    if is("https") || is("wss") {
+        Some("https")
+    } else if is("http") || is("ws") {
+        Some("http")
+    } else {
+        None
+    }
+}
+
+/// The one value of a field that only a trusted peer may set.
+fn believed<'a>(name: &str, head: &'a Head, peer: &Peer<'_>) -> Option<&'a [u8]> {
+    head.fields.only(name).ok().flatten().filter(|_| peer.trusted)
+}
+
 /// What the upstream is told about the client. A trusted peer knows better than we how the client reached it.
 fn forwarding_fields(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
-    let believed = |name| head.fields.only(name).ok().flatten().filter(|_| peer.trusted);
-    let scheme = believed("x-forwarded-proto").and_then(|value| match value {
-        value if value.eq_ignore_ascii_case(b"https") => Some("https"),
-        value if value.eq_ignore_ascii_case(b"http") => Some("http"),
-        _ => None,
-    });
+    let believed = |name| believed(name, head, peer);
+    let scheme = forwarded_scheme(head, peer);
     let port = believed("x-forwarded-port").and_then(parse_port).or(match scheme {
         Some("https") if peer.scheme == "http" => Some(443),
         Some("http") if peer.scheme == "https" => Some(80),
@@ -155,11 +178,12 @@ fn parse_port(value: &[u8]) -> Option<u16> {
 
 /// Writes the whole head of a plain request: version as sent, one Host, at most one framing field. It parses to
 /// the same message again.
-pub fn plain_request(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
-    for part in [head.method.as_str(), " ", &head.target, " ", head.version.as_str(), "\r\n"] {
+pub fn plain_request(outgoing: &Outgoing<'_>, peer: &Peer<'_>, out: &mut Vec<u8>) {
+    let head = outgoing.head;
+    for part in [head.method.as_str(), " ", &outgoing.target, " ", head.version.as_str(), "\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    request_fields(head, peer, out);
+    request_fields(outgoing, peer, out);
     match head.framing {
         Framing::None => {}
         Framing::Length(length) => field("Content-Length", length.to_string().as_bytes(), out),

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
-use crate::forward::{Peer, request_fields, response_fields};
+use crate::forward::{Outgoing, Peer, request_fields, response_fields};
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, Method, Refusal, ResponseHead, Version, trim};
 
@@ -142,11 +142,11 @@ fn texts<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
 }
 
 /// Writes the whole head of the upgrade for the upstream.
-pub fn request(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
-    for part in ["GET ", &head.target, " HTTP/1.1\r\n"] {
+pub fn request(outgoing: &Outgoing<'_>, peer: &Peer<'_>, out: &mut Vec<u8>) {
+    for part in ["GET ", &outgoing.target, " HTTP/1.1\r\n"] {
         out.extend_from_slice(part.as_bytes());
     }
-    request_fields(head, peer, out);
+    request_fields(outgoing, peer, out);
     out.extend_from_slice(b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
 }
 

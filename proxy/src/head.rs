@@ -17,6 +17,7 @@ mod response;
 mod target;
 #[cfg(test)]
 mod tests;
+mod values;
 pub(crate) mod weakness;
 
 use std::fmt;
@@ -27,7 +28,7 @@ pub use framing::Framing;
 pub(crate) use lines::{Fault, Lines};
 pub use request::RequestParser;
 pub use response::{ResponseError, ResponseFraming, ResponseHead, ResponseParser};
-pub(crate) use target::authority;
+pub(crate) use target::{authority, is_path};
 
 /// The longest head that is taken, empty lines before it and the empty line behind it included.
 pub const MAX_HEAD: usize = 32 * 1024;
@@ -119,6 +120,14 @@ impl Head {
     /// The query, without its question mark.
     pub fn query(&self) -> Option<&str> {
         self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// That of a GET with nothing but a Host.
+    #[cfg(test)]
+    pub(crate) fn get(host: &str, target: &str) -> Head {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let parsed = RequestParser::default().parse(request.as_bytes());
+        parsed.unwrap().expect("it is whole").0
     }
 }
 

@@ -21,7 +21,7 @@ use crate::dial::{self, DialError};
 use crate::forward;
 use crate::head::{self, Version};
 use crate::table::{Action, Route};
-use crate::upstream::{Picked, choose};
+use crate::upstream::{Picked, Way, choose};
 use crate::worker::Home;
 
 mod body;
@@ -42,14 +42,15 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     let home = connection.home.clone();
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
-    forward::plain_request(&asking.head, &asking.peer(), &mut head);
+    forward::plain_request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut head);
+    let way = route.way(&asking.head, asking.client);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let service = service_fn(|request| {
         let (home, route, account) = (home.clone(), route.clone(), account.clone());
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
         Box::pin(async move {
-            let answered = forward_request(&home, &route, request, account).await;
+            let answered = forward_request(&home, (&route, way), request, account).await;
             // The error goes past hyper, which would only close the connection.
             answered.map_err(|error| {
                 let text = error.to_string();
@@ -113,7 +114,7 @@ async fn conclude(
 /// Sends a request to one of the route's endpoints and takes the response's head.
 async fn forward_request(
     home: &Arc<Home>,
-    route: &Route,
+    (route, way): (&Route, Way),
     request: Request<Incoming>,
     account: Account,
 ) -> Result<Response<ResponseBody>, DialError> {
@@ -122,7 +123,7 @@ async fn forward_request(
     let mut request = for_upstream(request);
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < dial::ATTEMPTS {
-        let Some(picked) = choose(backends, &route.balance, &tried, Instant::now()) else { break };
+        let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
         let address = picked.address();
         while let Some(sender) = home.pool.take(address) {
             let again = again(&request);

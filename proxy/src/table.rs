@@ -13,13 +13,17 @@
 
 mod build;
 mod certificates;
+mod check;
+mod conditions;
 mod hosts;
+mod key;
 mod live;
 mod paths;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,14 +34,18 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
 use snapshot::{
-    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot, TlsVersion,
+    Balance, CertificateKey, Conditions, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot,
+    TlsVersion,
 };
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
 use self::hosts::Hosts;
 pub use self::live::Live;
-use crate::upstream::Weighted;
+use crate::forward::Rewrite;
+use crate::head::Head;
+use crate::telemetry::AccessLog;
+use crate::upstream::{Way, Weighted};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
 pub struct Table {
@@ -82,16 +90,35 @@ pub struct Route {
     pub id: Arc<RouteId>,
     /// Where to.
     pub action: Action,
+    /// What else a request of its path must fulfil.
+    pub conditions: Conditions,
     /// Which requests it takes.
     pub serves: Serves,
     /// Whether requests of the plain listener are answered with 308.
     pub redirect: Redirect,
-    /// How an endpoint is chosen.
+    /// How an endpoint is chosen: see [`Route::way`].
     pub balance: Balance,
+    /// What goes upstream in place of the request's own target and Host.
+    pub rewrite: Rewrite,
+    /// Whether access records are written.
+    pub access_log: AccessLog,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
     pub timeouts: Timeouts,
     /// What open tunnels follow.
     pub live: Arc<Live>,
+}
+
+impl Route {
+    /// How an endpoint is chosen for this request, in every attempt at it. `client` is its address.
+    pub fn way(&self, head: &Head, client: IpAddr) -> Way {
+        match &self.balance {
+            Balance::LeastConnections => Way::LeastConnections,
+            Balance::RoundRobin => Way::RoundRobin,
+            Balance::ConsistentHash(parts) => {
+                key::of(parts, head, client).map_or(Way::LeastConnections, Way::Hash)
+            }
+        }
+    }
 }
 
 /// What a route does with a request.
@@ -184,12 +211,15 @@ impl Table {
         served
     }
 
-    /// The route of a request. `host` is in lower case, without port and trailing dot; `path` is normalised.
+    /// The route of a request.
     ///
     /// Only the most specific host that there is gets searched: the name itself, else the wildcard one label
-    /// above it, else the host that stands for any. There an exact path comes before the longest prefix.
-    pub fn select(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        self.hosts.most_specific(host)?.paths.select(path)
+    /// above it, else the host that stands for any. There an exact path comes before the longest prefix, and that
+    /// before shorter ones; of one path's routes the first whose conditions hold is taken. The cost follows the
+    /// length of the path, and the conditions of the routes that fit it.
+    pub fn select(&self, head: &Head) -> Option<&Arc<Route>> {
+        let paths = &self.hosts.most_specific(&head.host)?.paths;
+        paths.select(&head.path, |route| conditions::hold(&route.conditions, head))
     }
 
     /// The certificate for a server name: the one of the name itself, else of the wildcard one label above

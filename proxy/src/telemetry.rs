@@ -84,6 +84,15 @@ pub struct Telemetry {
     descriptors: Gauge,
 }
 
+/// Whether access records are written for a route. Metrics count in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// One for each tunnel and each request.
+    Written,
+    /// None.
+    Silent,
+}
+
 /// What an access record says of a tunnel from its beginning on; kept small, since it lives as long as the tunnel.
 #[derive(Debug)]
 pub struct TunnelRecord {
@@ -91,7 +100,8 @@ pub struct TunnelRecord {
     client: [u8; 16],
     /// Microseconds since the process began to count.
     opened: u64,
-    /// Host, redacted path (which begins with the first slash), a space (which is in none of them), request id.
+    /// Host, redacted path (which begins with the first slash), a space (which is in none of them), request id. Empty
+    /// where no record is to be written: that takes no memory.
     text: Box<str>,
 }
 
@@ -145,6 +155,8 @@ pub struct RequestSummary<'a> {
     pub sent: u64,
     /// Since the head was read.
     pub took: Duration,
+    /// Whether its record is written.
+    pub access_log: AccessLog,
 }
 
 impl TunnelRecord {
@@ -160,10 +172,16 @@ impl TunnelRecord {
         Self { client, opened: now_micros(), text }
     }
 
-    fn parts(&self) -> (&str, &str, &str) {
-        let (target, id) = self.text.split_once(' ').unwrap_or((&self.text, ""));
+    /// That of a tunnel of which no record is written.
+    pub fn silent() -> Self {
+        Self { client: [0; 16], opened: 0, text: Box::default() }
+    }
+
+    /// Host, path and request id, where a record is written.
+    fn parts(&self) -> Option<(&str, &str, &str)> {
+        let (target, id) = self.text.split_once(' ')?;
         let (host, path) = target.split_at(target.find('/').unwrap_or(target.len()));
-        (host, path, id)
+        Some((host, path, id))
     }
 }
 
@@ -347,11 +365,11 @@ impl Telemetry {
         self.messages[from.index()].inc_by(messages);
     }
 
-    /// A tunnel ended: counts it and writes its access record.
+    /// A tunnel ended: counts it and writes its access record, if it has one.
     pub(crate) fn tunnel_closed(&self, summary: &TunnelSummary<'_>) {
         self.tunnels_open.dec();
         self.tunnels_closed.get_or_create(&Reason { reason: summary.reason.label() }).inc();
-        let (host, path, id) = summary.record.parts();
+        let Some((host, path, id)) = summary.record.parts() else { return };
         tracing::info!(
             target: "longhaul::access",
             kind = "tunnel",
@@ -375,11 +393,14 @@ impl Telemetry {
         );
     }
 
-    /// A plain request was answered, or anything refused: counts it and writes its access record.
+    /// A plain request was answered, or anything refused: counts it and writes its access record, if it has one.
     pub(crate) fn request_done(&self, summary: &RequestSummary<'_>) {
         match summary.refusal {
             Some(reason) => drop(self.refusals.get_or_create_owned(&Reason { reason }).inc()),
             None => drop(self.requests.get_or_create_owned(&Status { status: summary.status }).inc()),
+        }
+        if summary.access_log == AccessLog::Silent {
+            return;
         }
         tracing::info!(
             target: "longhaul::access",
@@ -447,7 +468,7 @@ mod tests {
             ("a.test", &long, &long[..KEPT_PATH]),
         ] {
             let record = TunnelRecord::new("127.0.0.1".parse().unwrap(), host, target, "id-1");
-            assert_eq!(record.parts(), (host, path, "id-1"));
+            assert_eq!(record.parts(), Some((host, path, "id-1")));
         }
     }
 }

@@ -9,6 +9,7 @@
 
 mod endpoint;
 mod members;
+mod rank;
 #[cfg(test)]
 mod tests;
 
@@ -18,11 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use snapshot::{Balance, UpstreamId};
+use snapshot::UpstreamId;
 use tokio::time::Instant;
 
 use self::endpoint::Endpoint;
 pub(crate) use self::members::Members;
+use self::rank::Ranked;
 
 /// One backend of a route.
 #[derive(Clone, Debug)]
@@ -31,6 +33,17 @@ pub struct Weighted {
     pub upstream: Arc<Upstream>,
     /// Its share: weight divided by the sum of weights. 0 takes no new requests.
     pub weight: u32,
+}
+
+/// How an endpoint is chosen for one request. Every attempt at it goes by the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The fewest open tunnels and requests; ties by rotation.
+    LeastConnections,
+    /// One after another.
+    RoundRobin,
+    /// By this key: see [`rank`].
+    Hash(u64),
 }
 
 /// The endpoints of one Service port.
@@ -58,17 +71,24 @@ impl Upstream {
         &self.id
     }
 
-    /// An endpoint for a new tunnel or request, by this rule. Never one of `tried`. Those that
-    /// keep refusing connections are left out while others are left, and terminating ones come last.
-    pub fn pick(&self, balance: &Balance, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
+    /// An endpoint for a new tunnel or request. Never one of `tried`. Those that keep refusing connections are left
+    /// out while others are left, and terminating ones come last.
+    pub fn pick(&self, way: Way, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
         let members = self.members.load();
-        let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address());
         let healthy = |endpoint: &Endpoint| untried(endpoint) && !endpoint.is_ejected(now);
-        pick_among(&members.ready, balance, turn, healthy)
-            .or_else(|| pick_among(&members.ready, balance, turn, untried))
-            .or_else(|| pick_among(&members.terminating, balance, turn, untried))
-            .map(|endpoint| Picked::new(endpoint.clone()))
+        let (ready, terminating) = (&members.ready, &members.terminating);
+        let picked = if let Way::Hash(key) = way {
+            rank::highest(ready, key, healthy)
+                .or_else(|| rank::highest(ready, key, untried))
+                .or_else(|| rank::highest(terminating, key, untried))
+        } else {
+            let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
+            pick_among(ready, way, turn, healthy)
+                .or_else(|| pick_among(ready, way, turn, untried))
+                .or_else(|| pick_among(terminating, way, turn, untried))
+        };
+        picked.map(|endpoint| Picked::new(endpoint.clone()))
     }
 
     /// How many endpoints take new tunnels, ejected ones included.
@@ -78,7 +98,7 @@ impl Upstream {
 
     /// How many of the ready endpoints are ejected for now.
     pub fn ejected(&self, now: Instant) -> usize {
-        self.members.load().ready.iter().filter(|endpoint| endpoint.is_ejected(now)).count()
+        self.members.load().ready.iter().filter(|ranked| ranked.endpoint().is_ejected(now)).count()
     }
 
     pub(crate) fn install(&self, members: Arc<Members>) {
@@ -104,18 +124,16 @@ impl fmt::Debug for Upstream {
 }
 
 /// The one with the least load; of several such the one whose turn it is.
-fn pick_among<'a>(
-    endpoints: &'a [Arc<Endpoint>],
-    balance: &Balance,
+fn pick_among(
+    endpoints: &[Ranked],
+    way: Way,
     turn: usize,
     fits: impl Fn(&Endpoint) -> bool,
-) -> Option<&'a Arc<Endpoint>> {
-    let load = |endpoint: &Endpoint| match balance {
-        Balance::LeastConnections | Balance::ConsistentHash(_) => endpoint.in_flight(),
-        Balance::RoundRobin => 0,
-    };
+) -> Option<&Arc<Endpoint>> {
+    let load = |endpoint: &Endpoint| if way == Way::RoundRobin { 0 } else { endpoint.in_flight() };
+    let fitting = || endpoints.iter().map(Ranked::endpoint).filter(|endpoint| fits(endpoint));
     let (mut least, mut ties, mut first) = (u32::MAX, 0, None);
-    for endpoint in endpoints.iter().filter(|endpoint| fits(endpoint)) {
+    for endpoint in fitting() {
         let load = load(endpoint);
         if first.is_none() || load < least {
             (least, ties, first) = (load, 1, Some(endpoint));
@@ -125,42 +143,46 @@ fn pick_among<'a>(
     }
     let first = first?;
     // Other workers pick meanwhile: the second pass may find fewer of that load than the first counted.
-    endpoints
-        .iter()
-        .filter(|endpoint| fits(endpoint) && load(endpoint) <= least)
-        .nth(turn % ties)
-        .or(Some(first))
+    fitting().filter(|endpoint| load(endpoint) <= least).nth(turn % ties).or(Some(first))
 }
 
-/// An endpoint for one of the backends, chosen by weight. Where the chosen one has none left, any other of
-/// them stands in: so does a retry, whose `tried` addresses are never chosen again.
-pub fn choose(
-    backends: &[Weighted],
-    balance: &Balance,
-    tried: &[SocketAddr],
-    now: Instant,
-) -> Option<Picked> {
+/// An endpoint for one of the backends, which is chosen first: in proportion to the weights, by the key where there is
+/// one. Where the chosen one has none left, any other of them stands in: so does a retry, whose `tried` addresses are
+/// never chosen again.
+pub fn choose(backends: &[Weighted], way: Way, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
     if let [only] = backends {
-        return (only.weight > 0).then(|| only.upstream.pick(balance, tried, now))?;
+        return (only.weight > 0).then(|| only.upstream.pick(way, tried, now))?;
     }
     let mut left: Vec<&Weighted> = backends.iter().filter(|backend| backend.weight > 0).collect();
+    let mut point = match way {
+        Way::Hash(key) => key,
+        Way::LeastConnections | Way::RoundRobin => fastrand::u64(..),
+    };
     while !left.is_empty() {
-        let total: u64 = left.iter().map(|backend| u64::from(backend.weight)).sum();
-        let mut point = fastrand::u64(..total);
-        let chosen = left
-            .iter()
-            .position(|backend| {
-                let weight = u64::from(backend.weight);
-                let hit = point < weight;
-                point = point.saturating_sub(weight);
-                hit
-            })
-            .expect("the point lies below the sum of the weights");
-        if let Some(picked) = left.swap_remove(chosen).upstream.pick(balance, tried, now) {
+        // In the order in which they are listed: a key stays where it is on every proxy.
+        let chosen = left.remove(share_of(point, &left));
+        if let Some(picked) = chosen.upstream.pick(way, tried, now) {
             return Some(picked);
         }
+        // The keys of one backend lie side by side; those who stand in must all get some of them.
+        point = rank::mix(point);
     }
     None
+}
+
+/// Into whose share a point falls: each has as many of all points as its weight is of all weights.
+fn share_of(point: u64, backends: &[&Weighted]) -> usize {
+    let total: u128 = backends.iter().map(|backend| u128::from(backend.weight)).sum();
+    let mut rest = (u128::from(point) * total) >> 64;
+    backends
+        .iter()
+        .position(|backend| {
+            let weight = u128::from(backend.weight);
+            let hit = rest < weight;
+            rest = rest.saturating_sub(weight);
+            hit
+        })
+        .expect("the point lies below the sum of the weights")
 }
 
 /// An endpoint in use: counted as in flight there until dropped.

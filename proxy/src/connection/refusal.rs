@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::dial::DialError;
 use crate::head::{Head, Refusal};
 use crate::table::Route;
-use crate::telemetry::RequestSummary;
+use crate::telemetry::{AccessLog, RequestSummary};
 
 use super::{Asking, Connection, LINGER, Next};
 
@@ -156,6 +156,7 @@ impl Connection {
             refusal: Some(refusal.error),
             sent: 0,
             took: std::time::Duration::ZERO,
+            access_log: AccessLog::Written,
         });
         if !matches!(tokio::time::timeout(LINGER, self.leg.write_all(&bytes)).await, Ok(Ok(()))) {
             return Next::Gone;

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::*;
+use crate::head::Head;
 
 /// A test that waits so long waits for ever.
 const STUCK: Duration = Duration::from_secs(30);
@@ -193,7 +194,7 @@ async fn generations_are_applied_and_acknowledged() {
     assert_eq!(controller.publish(number(1), None, &one).await, Ok(vec![]));
     assert!(*running.ready.borrow_and_update());
     assert_eq!((running.table.load().generation(), running.hosts()), (number(1), 1));
-    let live = running.table.load().select("a", "/").unwrap().live.clone();
+    let live = running.table.load().select(&Head::get("a", "/")).unwrap().live.clone();
     assert_eq!(live.idle(), Some(Duration::from_hours(1)));
     let mut two = two;
     let mut edited = route("a");
@@ -409,7 +410,7 @@ async fn a_restarted_proxy_serves_what_the_one_before_it_served() {
     {
         let table = running.table.load();
         assert_eq!((table.generation(), table.digest()), (number(2), received.digest()));
-        let reason = |host: &str| match &table.select(host, "/").unwrap().action {
+        let reason = |host: &str| match &table.select(&Head::get(host, "/")).unwrap().action {
             crate::table::Action::Broken(reason) => reason.clone(),
             crate::table::Action::Forward(_) => panic!("these hosts forward nothing"),
         };

@@ -48,7 +48,7 @@ fn a_plain_request_in_canonical_form() {
         "Cookie: c=d",
     ]);
     assert_eq!(
-        written(|out| plain_request(&head, &peer(false), out)),
+        written(|out| plain_request(&Outgoing::from(&head), &peer(false), out)),
         [
             "POST /x/../y?z HTTP/1.1",
             "Host: a.test",
@@ -84,7 +84,7 @@ fn a_trusted_peer_is_believed_and_appended_to() {
         "Forwarded: for=203.0.113.9",
     ]);
     assert_eq!(
-        written(|out| plain_request(&head, &peer(true), out)),
+        written(|out| plain_request(&Outgoing::from(&head), &peer(true), out)),
         [
             "GET / HTTP/1.0",
             "Host: inner:81",
@@ -111,7 +111,7 @@ fn nonsense_from_a_trusted_peer_is_not_believed() {
         "X-Forwarded-Host: a/b",
         "X-Forwarded-Port: 0",
     ]);
-    let lines = written(|out| request_fields(&head, &peer(true), out));
+    let lines = written(|out| request_fields(&Outgoing::from(&head), &peer(true), out));
     for line in ["X-Forwarded-Proto: http", "X-Forwarded-Host: inner", "X-Forwarded-Port: 8080"] {
         assert!(lines.iter().any(|found| found == line), "{line}");
     }

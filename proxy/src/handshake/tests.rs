@@ -60,7 +60,8 @@ fn the_upstream_gets_one_canonical_head() {
         request_id: "r",
     };
     let mut out = Vec::new();
-    request(&head(&["Origin: https://a.test", "Cookie: s=1"]), &peer, &mut out);
+    let head = head(&["Origin: https://a.test", "Cookie: s=1"]);
+    request(&Outgoing::from(&head), &peer, &mut out);
     let expected = [
         "GET /chat?token=t HTTP/1.1",
         "Host: A.test",

@@ -58,6 +58,11 @@ pub(super) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Fau
     absolute(method, target)
 }
 
+/// Whether this is the path of an origin form, without a query.
+pub(crate) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && !text.contains('?') && origin(text.as_bytes()).is_ok()
+}
+
 fn asterisk() -> Target {
     Target { upstream: "*".to_owned(), path: "*".to_owned(), authority: None }
 }

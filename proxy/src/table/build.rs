@@ -14,12 +14,14 @@ use imbl::HashMap;
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
     Balance, Certificate, CertificateKey, Endpoint, HostPattern, Key, ListenerName, ObjectRef, PathMatch,
-    Redirect, Rewrite, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
+    Redirect, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
 };
 
 use super::hosts::Host;
-use super::paths::Paths;
-use super::{Action, Listener, Live, Route, Stale, Table, certificates};
+use super::paths::{Paths, Place};
+use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
+use crate::forward::Rewrite;
+use crate::telemetry::AccessLog;
 use crate::upstream::{Members, Upstream, Weighted};
 
 /// Upstreams by name: those that a route names or a slice fills.
@@ -257,14 +259,14 @@ impl Builder<'_> {
     }
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
-        if let Err(reason) = check(pattern, &host) {
-            return Verdict::Kept(Some(reason));
-        }
+        let rewrites = match check::host(pattern, &host) {
+            Ok(rewrites) => rewrites,
+            Err(reason) => return Verdict::Kept(Some(reason)),
+        };
         let mut paths = Paths::new();
-        for route in host.routes {
-            // In order of precedence: the first of the same condition stays.
-            if let Some(slot @ None) = paths.slot(&route.path) {
-                *slot = Some(Arc::new(self.route(route)));
+        for (route, rewrite) in host.routes.into_iter().zip(rewrites) {
+            if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
+                place.push(self.route(route, rewrite));
             }
         }
         self.put_host(pattern, Host { tls: host.tls, paths });
@@ -284,14 +286,14 @@ impl Builder<'_> {
             conditions: snapshot::Conditions::default(),
             redirect: Redirect::Never,
             balance: Balance::default(),
-            rewrite: Rewrite::default(),
+            rewrite: snapshot::Rewrite::default(),
             max_body: None,
             access_log: true,
             timeouts: snapshot::Timeouts::default(),
         };
         let mut paths = Paths::new();
-        if let Some(slot) = paths.slot(&route.path) {
-            *slot = Some(Arc::new(self.route(route)));
+        if let Some(mut place) = paths.place(&route.path) {
+            place.push(self.route(route, Rewrite::default()));
         }
         self.put_host(pattern, Host { tls: None, paths });
     }
@@ -304,7 +306,7 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, route: snapshot::Route) -> Route {
+    fn route(&mut self, route: snapshot::Route, rewrite: Rewrite) -> Route {
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -324,9 +326,12 @@ impl Builder<'_> {
         Route {
             id: live.shared_id().clone(),
             action,
+            conditions: route.conditions,
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
+            rewrite,
+            access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
             timeouts: route.timeouts.into(),
             live,
         }
@@ -394,26 +399,4 @@ impl Builder<'_> {
         }
         self.next
     }
-}
-
-/// What a host's section must keep to so that it can be looked up.
-fn check(pattern: &HostPattern, host: &snapshot::Host) -> Result<(), String> {
-    if let HostPattern::Exact(name) | HostPattern::Wildcard(name) = pattern
-        && (name.is_empty() || name.ends_with('.') || name.bytes().any(|byte| byte.is_ascii_uppercase()))
-    {
-        return Err(format!("host name {name:?} is not in lower case without a trailing dot"));
-    }
-    for route in &host.routes {
-        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = &route.path;
-        if !path.starts_with('/') {
-            return Err(format!("path {path:?} of {} does not begin with a slash", route.id));
-        }
-        if matches!(&route.path, PathMatch::Prefix(prefix) if prefix.len() > 1 && prefix.ends_with('/')) {
-            return Err(format!("prefix {path:?} of {} ends with a slash", route.id));
-        }
-        if matches!(&route.action, snapshot::Action::Forward(backends) if backends.is_empty()) {
-            return Err(format!("{} forwards to nothing", route.id));
-        }
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@
 //! deep as it is long, and must neither recurse when it is built nor when it is freed.
 
 use std::collections::HashMap;
+use std::iter::successors;
 use std::sync::Arc;
 
 use snapshot::PathMatch;
@@ -21,9 +22,25 @@ pub(super) struct Paths {
 
 #[derive(Default)]
 struct Node {
-    exact: Option<Arc<Route>>,
-    prefix: Option<Arc<Route>>,
+    exact: Vec<Arc<Route>>,
+    prefix: Vec<Arc<Route>>,
     children: HashMap<Box<str>, u32>,
+    /// Absent for the root.
+    parent: Option<u32>,
+}
+
+/// The routes for one path, in the order in which they are asked.
+pub(super) struct Place<'a>(&'a mut Vec<Arc<Route>>);
+
+impl Place<'_> {
+    /// Whether a further route could ever be reached: not behind one that takes whatever comes.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.last().is_none_or(|last| last.conditions.count() > 0)
+    }
+
+    pub(super) fn push(&mut self, route: Route) {
+        self.0.push(Arc::new(route));
+    }
 }
 
 impl Paths {
@@ -31,8 +48,8 @@ impl Paths {
         Self { nodes: vec![Node::default()] }
     }
 
-    /// The place of the route with this condition. `None`: no request can match it.
-    pub(super) fn slot(&mut self, matched: &PathMatch) -> Option<&mut Option<Arc<Route>>> {
+    /// The place of the routes with this path. `None`: no request can match it.
+    pub(super) fn place(&mut self, matched: &PathMatch) -> Option<Place<'_>> {
         let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = matched;
         if path.len() > LONGEST {
             return None;
@@ -43,29 +60,34 @@ impl Paths {
                 Some(&child) => child as usize,
                 None => {
                     let child = self.nodes.len();
-                    self.nodes.push(Node::default());
+                    self.nodes.push(Node { parent: Some(at as u32), ..Node::default() });
                     self.nodes[at].children.insert(segment.into(), child as u32);
                     child
                 }
             };
         }
         let node = &mut self.nodes[at];
-        Some(match matched {
+        Some(Place(match matched {
             PathMatch::Exact(_) => &mut node.exact,
             PathMatch::Prefix(_) => &mut node.prefix,
-        })
+        }))
     }
 
-    /// The exact match, else the longest prefix by whole segments.
-    pub(super) fn select(&self, path: &str) -> Option<&Arc<Route>> {
+    /// Those of the exact path, then of the longest prefix by whole segments, then of shorter ones: the first that
+    /// fits.
+    pub(super) fn select(&self, path: &str, fits: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
         let mut node = self.nodes.first()?;
-        let mut longest = node.prefix.as_ref();
-        for segment in path.strip_prefix('/')?.split('/') {
-            let Some(&child) = node.children.get(segment) else { return longest };
+        let mut exact: &[Arc<Route>] = &[];
+        let mut segments = path.strip_prefix('/')?.split('/').peekable();
+        while let Some(&child) = segments.peek().and_then(|segment| node.children.get(*segment)) {
             node = &self.nodes[child as usize];
-            longest = node.prefix.as_ref().or(longest);
+            segments.next();
+            if segments.peek().is_none() {
+                exact = &node.exact;
+            }
         }
-        node.exact.as_ref().or(longest)
+        let prefixes = successors(Some(node), |node| Some(&self.nodes[node.parent? as usize]));
+        exact.iter().chain(prefixes.flat_map(|node| &node.prefix)).find(|route| fits(route))
     }
 
     /// Every route, in no order.

@@ -10,14 +10,16 @@ use bytes::Bytes;
 use rustls::crypto::aws_lc_rs;
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
-    Action as Act, Balance, Certificate, CertificateKey, Endpoint, Endpoints, Host, HostPattern, HostTls,
-    Key, ListenerName, Millis, ObjectRef, PathMatch, PrivateKey, RouteId, Section, Serves, Slice, Snapshot,
-    TlsVersion, UpstreamId, WeightedUpstream,
+    Action as Act, Balance, Certificate, CertificateKey, Condition, Conditions, Endpoint, Endpoints,
+    HashPart, Host, HostPattern, HostTls, Key, ListenerName, Millis, ObjectRef, PathMatch, PathRewrite,
+    PrivateKey, RouteId, Section, Serves, Slice, Snapshot, TlsVersion, UpstreamId, ValueMatch,
+    WeightedUpstream,
 };
 use tokio::time::Instant;
 
-use super::{Action, Table};
-use crate::upstream::choose;
+use super::{Action, Route, Table};
+use crate::head::Head;
+use crate::upstream::{Way, choose};
 
 /// The time at which the tests' tables are built.
 fn now() -> SystemTime {
@@ -35,6 +37,13 @@ fn build(snapshot: &Snapshot, previous: &Table) -> (Table, Vec<Quarantined>) {
         Table::build(Generation { epoch: 1, number }, snapshot.clone(), previous, now());
     table.install();
     (table, quarantined)
+}
+
+/// The route of a GET. The host may be one that no head can have.
+fn select<'a>(table: &'a Table, host: &str, path: &str) -> Option<&'a Arc<Route>> {
+    let mut head = Head::get("a", path);
+    head.host = host.to_owned();
+    table.select(&head)
 }
 
 fn upstream_id(service: &str) -> UpstreamId {
@@ -91,7 +100,7 @@ fn world() -> Snapshot {
 }
 
 fn backends(table: &Table, host: &str) -> Vec<crate::upstream::Weighted> {
-    match &table.select(host, "/").unwrap().action {
+    match &select(table, host, "/").unwrap().action {
         Action::Forward(backends) => backends.clone(),
         Action::Broken(reason) => panic!("{reason}"),
     }
@@ -132,9 +141,9 @@ fn a_wildcard_stands_for_one_label_that_is_not_empty() {
     let routes = vec![route("w", prefix("/"), &["s"])];
     snapshot.insert(wildcard, &Section::Host(Host { tls: None, routes }));
     let (table, _) = build(&snapshot, &empty());
-    assert!(table.select("a.x.y", "/").is_some());
+    assert!(select(&table, "a.x.y", "/").is_some());
     for host in ["x.y", "b.a.x.y", ".x.y", "x", ""] {
-        assert!(table.select(host, "/").is_none(), "{host}");
+        assert!(select(&table, host, "/").is_none(), "{host}");
     }
 }
 
@@ -150,11 +159,72 @@ fn a_path_of_slashes_costs_neither_the_stack_nor_the_routes_beside_it() {
     put_host(&mut snapshot, "h", routes);
     let (table, quarantined) = build(&snapshot, &empty());
     assert!(quarantined.is_empty());
-    assert_eq!(table.select("h", &deep).unwrap().id.owner.name, "deep");
-    assert_eq!(table.select("h", &"/".repeat(30_000)).unwrap().id.owner.name, "a");
+    assert_eq!(select(&table, "h", &deep).unwrap().id.owner.name, "deep");
+    assert_eq!(select(&table, "h", &"/".repeat(30_000)).unwrap().id.owner.name, "a");
+}
+
+fn owner<'a>(table: &'a Table, host: &str, target: &str) -> Option<&'a str> {
+    Some(&table.select(&Head::get(host, target))?.id.owner.name)
+}
+
+fn parameter(name: &str, value: &str) -> Conditions {
+    let query = vec![Condition { name: name.into(), value: ValueMatch::Exact(value.into()) }];
+    Conditions { query, ..Conditions::default() }
+}
+
+#[test]
+fn conditions_that_fail_lead_to_the_next_path_of_the_same_host() {
+    let conditional = |name: &str, path, conditions| {
+        let route = route(name, path, &["s"]);
+        snapshot::Route { conditions, ..route }
+    };
+    let mut snapshot = Snapshot::default();
+    let exact = PathMatch::Exact("/a/b".into());
+    let routes = vec![
+        conditional("exact v1", exact.clone(), parameter("v", "1")),
+        conditional("exact v2", exact.clone(), parameter("v", "2")),
+        conditional("exact w1, too late for v1", exact, parameter("w", "1")),
+        conditional("longest v3", prefix("/a/b"), parameter("v", "3")),
+        conditional("longer v4", prefix("/a"), parameter("v", "4")),
+        conditional("longer, any", prefix("/a"), Conditions::default()),
+        conditional("never reached", prefix("/a"), parameter("v", "5")),
+        conditional("root", prefix("/"), parameter("v", "6")),
+    ];
+    put_host(&mut snapshot, "h", routes);
+    snapshot.insert(
+        Key::Host(HostPattern::Any),
+        &Section::Host(Host { tls: None, routes: vec![route("another host's", prefix("/"), &["s"])] }),
+    );
+    let (table, _) = build(&snapshot, &empty());
+    for (target, found) in [
+        ("/a/b?v=1", Some("exact v1")),
+        ("/a/b?v=1&w=1", Some("exact v1")),
+        ("/a/b?v=2", Some("exact v2")),
+        ("/a/b?w=1", Some("exact w1, too late for v1")),
+        ("/a/b?v=3", Some("longest v3")),
+        ("/a/b/c?v=3", Some("longest v3")),
+        ("/a/b/c?v=1", Some("longer, any")),
+        ("/a/b?v=4", Some("longer v4")),
+        ("/a/b?v=5", Some("longer, any")),
+        ("/a/bc?v=3", Some("longer, any")),
+        ("/b?v=6", Some("root")),
+        ("/b", None),
+    ] {
+        assert_eq!(owner(&table, "h", target), found, "{target}");
+    }
+    assert_eq!(owner(&table, "other", "/b"), Some("another host's"));
+    // What nothing can reach refers to nothing.
+    assert_eq!(table.upstream_references()["d/s:80"], 8);
 }
 
 // ---- quarantine
+
+/// A route that would take everything, had it not something odd.
+fn odd(change: impl FnOnce(&mut snapshot::Route)) -> snapshot::Route {
+    let mut route = route("b", prefix("/"), &["s"]);
+    change(&mut route);
+    route
+}
 
 #[test]
 fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
@@ -163,6 +233,17 @@ fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
         vec![route("b", prefix("no-slash"), &["s"])],
         vec![route("b", prefix("/slash/"), &["s"])],
         vec![route("b", prefix("/"), &[])],
+        vec![odd(|route| route.conditions.headers = parameter("X-Upper", "1").query)],
+        vec![odd(|route| route.conditions.headers = parameter("x y", "1").query)],
+        vec![odd(|route| route.conditions.headers = parameter("", "1").query)],
+        vec![odd(|route| route.conditions = parameter("", "1"))],
+        vec![odd(|route| route.conditions.subprotocols = vec!["a b".into()])],
+        vec![odd(|route| route.conditions.subprotocols = vec![String::new()])],
+        vec![odd(|route| route.balance = Balance::ConsistentHash(vec![]))],
+        vec![odd(|route| route.balance = Balance::ConsistentHash(vec![HashPart::Header("X".into())]))],
+        vec![odd(|route| route.balance = Balance::ConsistentHash(vec![HashPart::Cookie(String::new())]))],
+        vec![odd(|route| route.rewrite.path = Some(PathRewrite::Whole("/a\r\nb".into())))],
+        vec![odd(|route| route.rewrite.host = Some("a/b".into()))],
     ] {
         let mut snapshot = world();
         put_host(&mut snapshot, "h", bad.clone());
@@ -171,21 +252,22 @@ fn a_host_that_cannot_be_built_keeps_its_last_good_form_or_is_closed() {
         let (table, quarantined) = build(&snapshot, &good);
         let keys: Vec<_> = quarantined.into_iter().map(|section| section.key).collect();
         assert_eq!(keys, [host_key("h"), host_key("new")]);
-        assert_eq!(*table.select("h", "/").unwrap().id, route_id("a"));
-        let closed = table.select("new", "/any/path").expect("it answers, lest another host answers for it");
+        assert_eq!(*select(&table, "h", "/").unwrap().id, route_id("a"));
+        let closed =
+            select(&table, "new", "/any/path").expect("it answers, lest another host answers for it");
         assert!(matches!(&closed.action, Action::Broken(reason) if !reason.is_empty()));
 
         // Still quarantined, and still served, in a generation that does not touch it; gone with its section.
         let (table, quarantined) = build(&snapshot, &table);
-        assert_eq!((quarantined.len(), &*table.select("h", "/").unwrap().id), (2, &route_id("a")));
+        assert_eq!((quarantined.len(), &*select(&table, "h", "/").unwrap().id), (2, &route_id("a")));
         // From bad to worse: what was good before both stays.
         snapshot.insert_encoded(host_key("h"), Bytes::from_static(&[0xFF; 3]));
         let (table, quarantined) = build(&snapshot, &table);
-        assert_eq!((quarantined.len(), &*table.select("h", "/").unwrap().id), (2, &route_id("a")));
+        assert_eq!((quarantined.len(), &*select(&table, "h", "/").unwrap().id), (2, &route_id("a")));
         assert_eq!(table.served().encoded(&host_key("h")), world().encoded(&host_key("h")));
         snapshot.remove(&host_key("h"));
         let (table, quarantined) = build(&snapshot, &table);
-        assert_eq!((quarantined.len(), table.select("h", "/").is_some()), (1, false));
+        assert_eq!((quarantined.len(), select(&table, "h", "/").is_some()), (1, false));
     }
 }
 
@@ -202,9 +284,9 @@ fn a_section_of_another_kind_than_its_key_is_quarantined() {
     let (good, _) = build(&world(), &empty());
     let (table, quarantined) = build(&snapshot, &good);
     assert_eq!(quarantined.len(), 4);
-    assert!(choose(&backends(&table, "h"), &Balance::default(), &[], Instant::now()).is_some());
+    assert!(choose(&backends(&table, "h"), Way::LeastConnections, &[], Instant::now()).is_some());
     let (table, _) = build(&snapshot, &empty());
-    assert!(matches!(table.select("h", "/").unwrap().action, Action::Broken(_)));
+    assert!(matches!(select(&table, "h", "/").unwrap().action, Action::Broken(_)));
 }
 
 #[test]
@@ -342,18 +424,18 @@ fn what_does_not_change_is_the_same_in_the_next_table() {
     put_slice(&mut snapshot, "s", "one", &[1]);
     put_slice(&mut snapshot, "s", "two", &[2, 3]);
     let picked =
-        choose(&backends(&first, "h"), &Balance::default(), &[([10, 0, 0, 1], 1).into()], Instant::now())
+        choose(&backends(&first, "h"), Way::LeastConnections, &[([10, 0, 0, 1], 1).into()], Instant::now())
             .unwrap();
     let (second, _) = build(&snapshot, &first);
-    assert!(Arc::ptr_eq(first.select("other", "/").unwrap(), second.select("other", "/").unwrap()));
-    let (before, after) = (first.select("h", "/").unwrap(), second.select("h", "/").unwrap());
+    assert!(Arc::ptr_eq(select(&first, "other", "/").unwrap(), select(&second, "other", "/").unwrap()));
+    let (before, after) = (select(&first, "h", "/").unwrap(), select(&second, "h", "/").unwrap());
     assert!(!Arc::ptr_eq(before, after) && Arc::ptr_eq(&before.live, &after.live));
     assert!(Arc::ptr_eq(&backends(&first, "h")[0].upstream, &backends(&second, "h")[1].upstream));
     let keys = (first.certificate(Some("tls")).unwrap(), second.certificate(Some("tls")).unwrap());
     assert!(Arc::ptr_eq(&keys.0, &keys.1));
     // The endpoint that moved still counts what is in flight: the other two are picked before it.
     let picks: Vec<_> = (0..2)
-        .map(|_| choose(&backends(&second, "h"), &Balance::default(), &[], Instant::now()).unwrap())
+        .map(|_| choose(&backends(&second, "h"), Way::LeastConnections, &[], Instant::now()).unwrap())
         .collect();
     assert!(picks.iter().all(|pick| pick.address() != picked.address()), "{picks:?}");
 }
@@ -361,7 +443,7 @@ fn what_does_not_change_is_the_same_in_the_next_table() {
 #[test]
 fn settings_reach_open_tunnels_when_the_table_is_installed() {
     let (first, _) = build(&world(), &empty());
-    let live = first.select("h", "/").unwrap().live.clone();
+    let live = select(&first, "h", "/").unwrap().live.clone();
     assert_eq!(live.idle(), Some(Duration::from_hours(1)));
     let mut snapshot = world();
     let mut edited = route("a", PathMatch::Exact("/moved".into()), &["s"]);
@@ -378,7 +460,7 @@ fn settings_reach_open_tunnels_when_the_table_is_installed() {
     let (third, _) = build(&Snapshot::default(), &second);
     drop((first, second));
     let (fourth, _) = build(&world(), &third);
-    assert!(Arc::ptr_eq(&fourth.select("h", "/").unwrap().live, &live));
+    assert!(Arc::ptr_eq(&select(&fourth, "h", "/").unwrap().live, &live));
     assert_eq!(live.idle(), Some(Duration::from_hours(1)));
 }
 
@@ -386,23 +468,23 @@ fn settings_reach_open_tunnels_when_the_table_is_installed() {
 fn an_upstream_that_is_new_is_complete_before_the_table_is_installed() {
     let first = Generation { epoch: 1, number: 1 };
     let (table, _) = Table::build(first, world(), &empty(), now());
-    assert!(choose(&backends(&table, "h"), &Balance::default(), &[], Instant::now()).is_some());
+    assert!(choose(&backends(&table, "h"), Way::LeastConnections, &[], Instant::now()).is_some());
 }
 
 #[test]
 fn an_endpoint_that_leaves_and_comes_back_still_knows_its_tunnels() {
     let (first, _) = build(&world(), &empty());
-    let busy = choose(&backends(&first, "h"), &Balance::default(), &[], Instant::now()).unwrap();
+    let busy = choose(&backends(&first, "h"), Way::LeastConnections, &[], Instant::now()).unwrap();
     let mut snapshot = world();
     put_slice(&mut snapshot, "s", "one", &[3]);
     let (second, _) = build(&snapshot, &first);
     assert_eq!(
-        choose(&backends(&second, "h"), &Balance::default(), &[], Instant::now()).unwrap().address().port(),
+        choose(&backends(&second, "h"), Way::LeastConnections, &[], Instant::now()).unwrap().address().port(),
         3
     );
     let (third, _) = build(&world(), &second);
     for _ in 0..8 {
-        let pick = choose(&backends(&third, "h"), &Balance::default(), &[], Instant::now()).unwrap();
+        let pick = choose(&backends(&third, "h"), Way::LeastConnections, &[], Instant::now()).unwrap();
         assert_ne!(pick.address(), busy.address());
     }
 }
@@ -412,11 +494,11 @@ fn a_table_is_freed_while_a_tunnel_lives_on() {
     let (first, _) = build(&world(), &empty());
     let first = Arc::new(first);
     let freed = Arc::downgrade(&first);
-    let route: Weak<_> = Arc::downgrade(first.select("h", "/").unwrap());
+    let route: Weak<_> = Arc::downgrade(select(&first, "h", "/").unwrap());
     let upstream = Arc::downgrade(&backends(&first, "h")[0].upstream);
     let (live, picked) = (
-        first.select("h", "/").unwrap().live.clone(),
-        choose(&backends(&first, "h"), &Balance::default(), &[], Instant::now()).unwrap(),
+        select(&first, "h", "/").unwrap().live.clone(),
+        choose(&backends(&first, "h"), Way::LeastConnections, &[], Instant::now()).unwrap(),
     );
     let (second, _) = build(&Snapshot::default(), &first);
     drop(first);

@@ -16,9 +16,10 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::frames::close_frame;
+use crate::head::Head;
 use crate::leg::TlsLeg;
 use crate::table::{Action, Table};
-use crate::upstream::choose;
+use crate::upstream::{Way, choose};
 
 const HOST: &str = "a.test";
 
@@ -71,9 +72,9 @@ fn route() -> (Arc<Live>, Picked) {
     let (table, quarantined) = Table::build(generation, sections, &empty, SystemTime::now());
     assert!(quarantined.is_empty());
     table.install();
-    let route = table.select(HOST, "/").unwrap();
+    let route = table.select(&Head::get(HOST, "/")).unwrap();
     let Action::Forward(backends) = &route.action else { panic!("the route forwards") };
-    (route.live.clone(), choose(backends, &route.balance, &[], Instant::now()).unwrap())
+    (route.live.clone(), choose(backends, Way::LeastConnections, &[], Instant::now()).unwrap())
 }
 
 async fn connected() -> (TcpStream, TcpStream) {

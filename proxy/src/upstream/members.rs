@@ -6,14 +6,15 @@ use std::sync::{Arc, Weak};
 
 use super::Upstream;
 use super::endpoint::Endpoint;
+use super::rank::Ranked;
 
 /// Immutable, swapped whole. Each list is sorted by address.
 #[derive(Default)]
 pub(crate) struct Members {
     /// Take new tunnels.
-    pub(super) ready: Box<[Arc<Endpoint>]>,
+    pub(super) ready: Box<[Ranked]>,
     /// Take new tunnels where nothing is ready.
-    pub(super) terminating: Box<[Arc<Endpoint>]>,
+    pub(super) terminating: Box<[Ranked]>,
     /// Take none, and are kept for their counts and health.
     waiting: Box<[Arc<Endpoint>]>,
     /// Gone, with something still in flight: found again should they come back, say in another slice.
@@ -51,8 +52,8 @@ impl Members {
                 .next_if(|known| known.address() == entry.address)
                 .unwrap_or_else(|| Endpoint::new(entry.address, upstream));
             match (entry.ready, entry.terminating) {
-                (true, _) => ready.push(endpoint),
-                (false, true) => terminating.push(endpoint),
+                (true, _) => ready.push(Ranked::new(endpoint)),
+                (false, true) => terminating.push(Ranked::new(endpoint)),
                 (false, false) => waiting.push(endpoint),
             }
         }
@@ -72,7 +73,8 @@ impl Members {
     /// Every endpoint that can be found again, sorted by address, each address once.
     fn known(&self) -> Vec<Arc<Endpoint>> {
         let departed = self.departed.iter().filter_map(Weak::upgrade);
-        let listed = self.ready.iter().chain(&self.terminating).chain(&self.waiting);
+        let ranked = self.ready.iter().chain(&self.terminating).map(Ranked::endpoint);
+        let listed = ranked.chain(&self.waiting);
         let mut known: Vec<_> = listed.cloned().chain(departed).collect();
         known.sort_by_key(|endpoint| endpoint.address());
         known
@@ -81,13 +83,13 @@ impl Members {
     /// Address and standing of every endpoint, to compare sets by.
     #[cfg(test)]
     pub(super) fn summary(&self) -> Vec<(SocketAddr, &'static str)> {
-        let named = |list: &[Arc<Endpoint>], name| {
-            list.iter().map(|endpoint| (endpoint.address(), name)).collect::<Vec<_>>()
+        let named = |endpoints: &mut dyn Iterator<Item = &Arc<Endpoint>>, name| {
+            endpoints.map(|endpoint| (endpoint.address(), name)).collect::<Vec<_>>()
         };
         [
-            named(&self.ready, "ready"),
-            named(&self.terminating, "terminating"),
-            named(&self.waiting, "waiting"),
+            named(&mut self.ready.iter().map(Ranked::endpoint), "ready"),
+            named(&mut self.terminating.iter().map(Ranked::endpoint), "terminating"),
+            named(&mut self.waiting.iter(), "waiting"),
         ]
         .concat()
     }

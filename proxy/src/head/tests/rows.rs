@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use table::{Message, Row, Upstream};
 
 use crate::body::{Delimiter, Output};
-use crate::forward::{Peer, plain_request, trailer_fields};
+use crate::forward::{Outgoing, Peer, plain_request, trailer_fields};
 use crate::handshake::{self, Asked};
 use crate::head::weakness::{self, Weakness};
 use crate::head::{Head, Refusal, RequestParser};
@@ -108,13 +108,13 @@ impl Connection {
         match handshake::examine(&head) {
             Asked::Refuse(refusal) => return Err(refusal),
             Asked::WebSocket(_) => {
-                handshake::request(&head, &PEER, &mut written);
+                handshake::request(&Outgoing::from(&head), &PEER, &mut written);
                 self.seen.messages.push(Recorded::new(&written, Vec::new()));
                 self.seen.answers.push(101);
                 self.tunnel = true;
             }
             Asked::Plain => {
-                plain_request(&head, &PEER, &mut written);
+                plain_request(&Outgoing::from(&head), &PEER, &mut written);
                 let delimiter = Delimiter::new(head.framing);
                 self.under_way = Some(UnderWay { head, delimiter, body: Vec::new(), written });
             }

@@ -1,0 +1,116 @@
+//! Values inside of a head that routes ask for by name: query parameters and cookies.
+
+use std::borrow::Cow;
+
+use super::Head;
+
+impl Head {
+    /// The first value of a query parameter, decoded as forms are (url.spec.whatwg.org, urlencoded parsing): `+` is a
+    /// space, an escape that is none stays as it is, a parameter without `=` has an empty value. The bytes need not be
+    /// text. Names are decoded too and compared exactly.
+    pub fn query_parameter(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        let parameters = self.query()?.split('&').filter(|parameter| !parameter.is_empty());
+        parameters
+            .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
+            .find(|(written, _)| *decoded(written) == *name.as_bytes())
+            .map(|(_, value)| decoded(value))
+    }
+
+    /// The value of the first cookie of that name (RFC 6265 §4.2), as it was sent: quotes and escapes belong to it.
+    /// Names are compared exactly.
+    pub fn cookie(&self, name: &str) -> Option<&[u8]> {
+        let pairs = self.fields.get_all("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
+        pairs
+            .filter_map(|pair| {
+                let equals = memchr::memchr(b'=', pair)?;
+                Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
+            })
+            .find(|(written, _)| *written == name.as_bytes())
+            .map(|(_, value)| value)
+    }
+}
+
+fn decoded(written: &str) -> Cow<'_, [u8]> {
+    let bytes = written.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Cow::Borrowed(bytes);
+    }
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&first, behind)) = rest.split_first() {
+        let escaped = (first == b'%').then(|| behind.first_chunk().copied().and_then(escape)).flatten();
+        decoded.push(match first {
+            b'+' => b' ',
+            first => escaped.unwrap_or(first),
+        });
+        rest = if escaped.is_some() { &behind[2..] } else { behind };
+    }
+    Cow::Owned(decoded)
+}
+
+fn escape(digits: [u8; 2]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let [high, low] = digits.map(digit);
+    u8::try_from(high? * 16 + low?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::RequestParser;
+
+    fn parameter(query: &str, name: &str) -> Option<String> {
+        let head = Head::get("a", &format!("/?{query}"));
+        head.query_parameter(name).map(|value| value.escape_ascii().to_string())
+    }
+
+    #[test]
+    fn query_parameters_are_decoded_and_the_first_counts() {
+        for (query, value) in [
+            ("v=2", Some("2")),
+            ("a=1&v=2&v=3", Some("2")),
+            ("v=a+b%20c", Some("a b c")),
+            ("v=a%2bb%26%3D", Some("a+b&=")),
+            ("%76=2", Some("2")),
+            ("v", Some("")),
+            ("v=&v=2", Some("")),
+            ("&&v=2", Some("2")),
+            ("v=a=b", Some("a=b")),
+            ("v=a?b", Some("a?b")),
+            ("v=100%", Some("100%")),
+            ("v=%zz%4", Some("%zz%4")),
+            ("v=%+f", Some("% f")),
+            ("v=%ff", Some("\\xff")),
+            ("V=2", None),
+            ("vv=2", None),
+            ("", None),
+        ] {
+            assert_eq!(parameter(query, "v").as_deref(), value, "{query}");
+        }
+        assert_eq!(parameter("a+b=c", "a b").as_deref(), Some("c"));
+        assert_eq!(Head::get("a", "/v=2").query_parameter("v"), None);
+    }
+
+    #[test]
+    fn cookies_are_found_in_any_line() {
+        let cookie = |lines: &[&str], name: &str| {
+            let lines = lines.iter().map(|line| format!("Cookie: {line}\r\n")).collect::<Vec<_>>().concat();
+            let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let (head, _) = RequestParser::default().parse(request.as_bytes()).unwrap().unwrap();
+            head.cookie(name).map(|value| String::from_utf8_lossy(value).into_owned())
+        };
+        for (lines, value) in [
+            (&["s=1"][..], Some("1")),
+            (&["a=b; s=1; s=2"], Some("1")),
+            (&["a=b;s=1"], Some("1")),
+            (&["a=b", "s=1"], Some("1")),
+            (&["s=a=b"], Some("a=b")),
+            (&["s=\"a b\""], Some("\"a b\"")),
+            (&["s="], Some("")),
+            (&["s; S=1; ss=1; a=s=1"], None),
+            (&[], None),
+        ] {
+            assert_eq!(cookie(lines, "s").as_deref(), value, "{lines:?}");
+        }
+    }
+}
