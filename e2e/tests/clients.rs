@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "clients/live.rs"]
+mod live;
 #[path = "clients/plain.rs"]
 mod plain;
 #[path = "clients/ways.rs"]
