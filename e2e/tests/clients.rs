@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "clients/events.rs"]
+mod events;
 #[path = "clients/live.rs"]
 mod live;
 #[path = "clients/plain.rs"]
