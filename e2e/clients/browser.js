@@ -3,11 +3,10 @@
 // usage: browser.js URL RESOLVE   RESOLVE maps names: "MAP app.example.com 127.0.0.1"; prints "ok …", or fails
 'use strict';
 
-const { chromium } = require('playwright-core');
+const { browse } = require('./chromium');
+const { run } = require('./steps');
 
-const [url, resolve] = process.argv.slice(2);
-
-async function openPage(context) {
+async function openPage(context, url) {
   const page = await context.newPage();
   await page.goto(url);
   const status = page.locator('#status[data-state=open]');
@@ -23,25 +22,10 @@ async function say(from, to, text) {
   }
 }
 
-async function main() {
-  const browser = await chromium.launch({
-    executablePath: process.env.CHROMIUM,
-    args: [
-      '--no-sandbox',
-      '--disable-gpu',
-      '--disable-quic',
-      '--no-first-run',
-      '--disable-background-networking',
-      '--disable-component-update',
-      '--disable-sync',
-      `--host-resolver-rules=${resolve}`,
-    ],
-  });
-  try {
-    const context = await browser.newContext({ ignoreHTTPSErrors: true });
-    context.setDefaultTimeout(15000);
-    const first = await openPage(context);
-    const second = await openPage(context);
+run((url, resolve) =>
+  browse(resolve, async (context) => {
+    const first = await openPage(context, url);
+    const second = await openPage(context, url);
     await say(first, second, 'hello from the first window');
     await say(second, first, 'and hello back: grüße 🚂');
     await first.page.reload();
@@ -49,13 +33,6 @@ async function main() {
     await say(first, second, 'here again after a reload');
     const shown = process.env.SCREENSHOT;
     if (shown) await second.page.screenshot({ path: shown });
-    console.log(`ok ${second.status}, title "${await second.page.title()}"`);
-  } finally {
-    await browser.close();
-  }
-}
-
-main().catch((error) => {
-  console.error(error);
-  process.exit(1);
-});
+    return `${second.status}, title "${await second.page.title()}"`;
+  }),
+);

@@ -74,6 +74,12 @@ impl Foreign {
         Self::node_program(&clients().join(script), arguments)
     }
 
+    /// As [`Foreign::node`], with one more authority whose certificates it takes.
+    pub fn node_trusting(script: &str, arguments: &[&str], authority: &Path) -> Result<Self> {
+        let mut command = node_command(&clients().join(script));
+        Self::start(script, command.args(arguments).env("NODE_EXTRA_CA_CERTS", authority))
+    }
+
     /// Runs `wscat`.
     pub fn wscat(arguments: &[&str]) -> Result<Self> {
         Self::node_program(&cache().join("npm/node_modules/wscat/bin/wscat"), arguments)
@@ -96,11 +102,7 @@ impl Foreign {
     }
 
     fn node_program(program: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut command = Command::new("node");
-        command.arg(program).env("NODE_PATH", cache().join("npm/node_modules"));
-        if let Ok(chromium) = chromium() {
-            command.env("CHROMIUM", chromium);
-        }
+        let mut command = node_command(program);
         let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         Self::start(&name, command.args(arguments))
     }
@@ -148,6 +150,15 @@ impl Foreign {
     pub async fn text(self) -> Result<String> {
         Ok(String::from_utf8(self.success().await?)?)
     }
+}
+
+fn node_command(program: &Path) -> Command {
+    let mut command = Command::new("node");
+    command.arg(program).env("NODE_PATH", cache().join("npm/node_modules"));
+    if let Ok(chromium) = chromium() {
+        command.env("CHROMIUM", chromium);
+    }
+    command
 }
 
 fn clients() -> PathBuf {

@@ -3,6 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "clients/events.rs"]
+mod events;
+#[path = "clients/live.rs"]
+mod live;
+#[path = "clients/plain.rs"]
+mod plain;
+#[path = "clients/ways.rs"]
+mod ways;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
