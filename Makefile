@@ -5,7 +5,7 @@ SHELL := bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo build test scale tools fmt lint deny check ci clean
+.PHONY: help demo build test scale reference tools fmt lint deny check ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ test: ## everything that this machine can run, with real clients; says what it c
 scale: ## what 10,000 Ingresses and 50,000 endpoints cost, in the release profile
 	$(CARGO) build --release --locked --package controller --package proxy --package e2e --bins
 	$(CARGO) run --release --locked --package e2e --bin scale
+
+reference: ## write the generated files anew: the CRD, the tables of the documentation
+	$(CARGO) run --locked --quiet --package crds --bin crdgen >crds/wsroutes.yaml.new
+	mv crds/wsroutes.yaml.new crds/wsroutes.yaml
+	$(CARGO) build --locked --package controller --package proxy --bins
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test reference
 
 tools: ## fetch the clients that the tests drive into .cache (npm, pip; Chromium by apt as root)
 	@e2e/tools.sh

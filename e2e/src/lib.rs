@@ -6,7 +6,7 @@
 //! - [`backend`]: what stands behind the proxy;
 //! - [`certificate`], [`objects`]: what objects are made of;
 //! - [`metrics`]: what `/metrics` says; [`notes`]: what tests say beside passing;
-//! - [`scale`]: many objects at once; [`demo`]: `make demo`.
+//! - [`scale`]: many objects at once; [`reference`]: tables of the documentation; [`demo`]: `make demo`.
 //!
 //! Invariant: nothing here waits for time. It waits for a log line, an acknowledged generation or bytes, and gives
 //! up after [`wire::PATIENCE`], which is always a failure. Nothing depends on this crate.
@@ -20,6 +20,7 @@ pub mod metrics;
 pub mod notes;
 pub mod objects;
 pub mod process;
+pub mod reference;
 pub mod scale;
 pub mod wire;
 pub mod world;
