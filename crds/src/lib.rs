@@ -9,6 +9,7 @@
 pub mod annotations;
 pub mod diagnostic;
 pub mod duration;
+pub mod grammar;
 pub mod policy;
 pub mod quantity;
 pub mod tls;
