@@ -252,7 +252,7 @@ impl Reader<'_> {
 
     fn unserved(&mut self, annotation: &Annotation, value: &str, reason: &str, remedy: &str) {
         let closes = annotation.security && (annotation.protects)(value);
-        let leaves_out = annotation.key == CANARY;
+        let leaves_out = annotation.leaves_out();
         let (severity, effect) = if leaves_out {
             (Severity::Error, "this Ingress is left out, since it is no route of its own")
         } else if closes {
@@ -350,6 +350,11 @@ const fn not_yet(key: &'static str, doc: &'static str) -> Annotation {
 }
 
 impl Annotation {
+    /// An Ingress with it is no route of its own, and is left out.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.key == CANARY
+    }
+
     /// What its values look like, what is served without it, and an example.
     const fn takes(mut self, values: &'static str, default: &'static str, example: &'static str) -> Self {
         self.values = values;

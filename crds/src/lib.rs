@@ -12,5 +12,6 @@ pub mod duration;
 pub mod grammar;
 pub mod policy;
 pub mod quantity;
+pub mod reference;
 pub mod tls;
 pub mod wsroute;

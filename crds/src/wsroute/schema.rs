@@ -101,6 +101,9 @@ fn forbid_null(property: &mut Map<String, Value>) {
             property.insert("type".into(), only);
         }
     }
+    if let Some(Value::Array(words)) = property.get_mut("enum") {
+        words.retain(|word| !word.is_null());
+    }
     if let Some(Value::Array(mut forms)) = property.remove("anyOf") {
         forms.retain(|form| form["type"] != "null");
         let Some(Value::Object(only)) = forms.pop() else { return };

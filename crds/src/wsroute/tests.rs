@@ -56,6 +56,8 @@ fn every_field_has_a_doc_a_type_and_bounds() {
             }
         }
         assert!(schema["nullable"] != true || path == "status", "{path}: null is no value");
+        let words = schema["enum"].as_array();
+        assert!(words.is_none_or(|words| words.iter().all(Value::is_string)), "{path}: {schema}");
         if let Some(pattern) = schema["pattern"].as_str() {
             assert!(grammar::words_of(pattern).is_some(), "{path}: {pattern} has no words for people");
         }
