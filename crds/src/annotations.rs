@@ -5,16 +5,18 @@
 //! nobody knows, is a [`Diagnostic`]; where it was to keep somebody out, the object's routes close. Other
 //! prefixes are other programs' business.
 
+mod hash;
 mod parse;
 mod table;
 
 use std::collections::BTreeMap;
 
-pub use parse::Malformed;
+pub use parse::{Malformed, Note, Parsed, Value};
 pub use table::TABLE;
 
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
-use crate::policy::PolicyPatch;
+use crate::policy::{LoadBalancing, PathRewrite, PolicyPatch, Redirect};
+use crate::tls::TlsVersion;
 
 /// The prefix of our own keys.
 pub const OWN: &str = "longhaul.dev/";
@@ -30,8 +32,14 @@ pub const ADDRESSES: &str = "longhaul.dev/addresses";
 pub struct Annotation {
     /// With its prefix.
     pub key: &'static str,
-    /// What it says, or what its value looks like.
+    /// What it says; of a key that is not served, what its value looks like.
     pub doc: &'static str,
+    /// What its value looks like. Empty where the key is not served.
+    pub values: &'static str,
+    /// What is served without it. Empty where the key is not served.
+    pub default: &'static str,
+    /// A value. Empty where the key is not served.
+    pub example: &'static str,
     /// It is meant to keep somebody out: where it cannot be kept, the routes answer 503.
     pub security: bool,
     /// What becomes of it.
@@ -45,7 +53,7 @@ pub struct Annotation {
 #[derive(Clone, Copy, Debug)]
 pub enum Support {
     /// It is read into the policy.
-    Served(fn(&str) -> Result<PolicyPatch, Malformed>),
+    Served(fn(&str) -> Parsed),
     /// Nothing is missing without it: why.
     NotApplicable(&'static str),
     /// It will never be served: what to do instead.
@@ -97,18 +105,21 @@ pub struct Reading {
 /// Reads the annotations of an Ingress. `nginx`: those of ingress-nginx too. Our own win where both are set.
 pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: bool) -> Reading {
     let mut reader = Reader { object, reading: Reading::default() };
-    let mut own = PolicyPatch::default();
+    let (mut own, mut theirs) = (PolicyPatch::default(), PolicyPatch::default());
     for (key, value) in annotations {
         if key.starts_with(OWN) {
             own = own.merge(reader.read(key, value));
         } else if nginx && key.starts_with(NGINX) {
-            let patch = reader.read(key, value);
-            reader.reading.patch = std::mem::take(&mut reader.reading.patch).merge(patch);
+            // In ingress-nginx `force-ssl-redirect` beats `ssl-redirect`, whatever that says. (And `upstream-hash-by`
+            // beats `load-balance`, as it does here by coming later.)
+            let forced = theirs.redirect.filter(|redirect| *redirect == Redirect::Always);
+            theirs = theirs.merge(reader.read(key, value));
+            theirs.redirect = forced.or(theirs.redirect);
         }
     }
-    let mut reading = reader.reading;
-    reading.patch = reading.patch.merge(own);
-    reading
+    reader.check_together(annotations, &mut own);
+    reader.reading.patch = theirs.merge(own);
+    reader.reading
 }
 
 /// Reports our own keys on an object whose annotations set no policy: a WsRoute, whose `spec.policy` does, or a
@@ -147,7 +158,13 @@ impl Reader<'_> {
         };
         match annotation.support {
             Support::Served(parse) => match parse(value) {
-                Ok(patch) => return patch,
+                Ok(read) => {
+                    if let Some(note) = read.note {
+                        let message = format!("{} {}", quoted(value), note.message);
+                        self.report(key, Severity::Info, "Adapted", message, note.remedy);
+                    }
+                    return read.patch;
+                }
                 Err(malformed) => self.malformed(annotation, value, &malformed),
             },
             Support::NotApplicable(why) => self.report(
@@ -177,6 +194,52 @@ impl Reader<'_> {
         PolicyPatch::default()
     }
 
+    /// What no key says by itself: keys of ours that make no sense together.
+    fn check_together(&mut self, annotations: &BTreeMap<String, String>, own: &mut PolicyPatch) {
+        let value = |name: &str| annotations.get(&format!("{OWN}{name}"));
+        let balancing = &own.load_balancing;
+        let hashes = balancing.policy.is_none_or(|policy| policy == LoadBalancing::ConsistentHash);
+        if balancing.hash_on.is_some() && !hashes {
+            self.together(
+                "hash-on",
+                Severity::Warning,
+                "has no effect: longhaul.dev/load-balancing does not hash",
+                "set longhaul.dev/load-balancing: consistent-hash, or remove one of the two",
+            );
+        }
+        if let (Some(PathRewrite::Prefix(_)), Some(path)) = (&own.rewrite.path, value("rewrite-path"))
+            && let Ok(whole) = parse::own_rewrite_path(path)
+        {
+            own.rewrite.path = whole.patch.rewrite.path;
+            self.together(
+                "rewrite-prefix",
+                Severity::Warning,
+                "has no effect: longhaul.dev/rewrite-path is set too",
+                "remove one of the two",
+            );
+        }
+        let suites = own.ingress.tls_cipher_suites.iter().flatten();
+        let newest_only = own.ingress.tls_min_version == Some(TlsVersion::V1_3);
+        if newest_only
+            && suites.clone().count() > 0
+            && suites.into_iter().all(|s| s.version() == TlsVersion::V1_2)
+        {
+            let key = "tls-cipher-suites";
+            self.together(
+                key,
+                Severity::Error,
+                "leaves no suite for TLS 1.3, below which longhaul.dev/tls-min-version \
+                          lets nothing through; the routes answer 503",
+                "name a suite of TLS 1.3 too",
+            );
+            self.close(&format!("{OWN}{key}"));
+        }
+    }
+
+    fn together(&mut self, name: &str, severity: Severity, message: &str, remedy: &str) {
+        self.report(&format!("{OWN}{name}"), severity, "UnsupportedValue", message.to_owned(), remedy);
+    }
+
     fn malformed(&mut self, annotation: &Annotation, value: &str, malformed: &Malformed) {
         let closes = annotation.security;
         let (severity, effect) = effect(closes);
@@ -189,7 +252,7 @@ impl Reader<'_> {
 
     fn unserved(&mut self, annotation: &Annotation, value: &str, reason: &str, remedy: &str) {
         let closes = annotation.security && (annotation.protects)(value);
-        let leaves_out = annotation.key == CANARY;
+        let leaves_out = annotation.leaves_out();
         let (severity, effect) = if leaves_out {
             (Severity::Error, "this Ingress is left out, since it is no route of its own")
         } else if closes {
@@ -256,14 +319,21 @@ fn effect(closes: bool) -> (Severity, &'static str) {
 }
 
 const fn row(key: &'static str, doc: &'static str, support: Support) -> Annotation {
-    Annotation { key, doc, security: false, support, inert: Inert::Never, protects: always }
+    let (values, default, example) = ("", "", "");
+    Annotation {
+        key,
+        doc,
+        values,
+        default,
+        example,
+        security: false,
+        support,
+        inert: Inert::Never,
+        protects: always,
+    }
 }
 
-const fn served(
-    key: &'static str,
-    doc: &'static str,
-    parse: fn(&str) -> Result<PolicyPatch, Malformed>,
-) -> Annotation {
+const fn served(key: &'static str, doc: &'static str, parse: fn(&str) -> Parsed) -> Annotation {
     row(key, doc, Support::Served(parse))
 }
 
@@ -280,6 +350,19 @@ const fn not_yet(key: &'static str, doc: &'static str) -> Annotation {
 }
 
 impl Annotation {
+    /// An Ingress with it is no route of its own, and is left out.
+    pub(crate) fn leaves_out(&self) -> bool {
+        self.key == CANARY
+    }
+
+    /// What its values look like, what is served without it, and an example.
+    const fn takes(mut self, values: &'static str, default: &'static str, example: &'static str) -> Self {
+        self.values = values;
+        self.default = default;
+        self.example = example;
+        self
+    }
+
     const fn security(mut self) -> Self {
         self.security = true;
         self

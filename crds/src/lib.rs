@@ -9,7 +9,9 @@
 pub mod annotations;
 pub mod diagnostic;
 pub mod duration;
+pub mod grammar;
 pub mod policy;
 pub mod quantity;
+pub mod reference;
 pub mod tls;
 pub mod wsroute;

@@ -11,6 +11,10 @@ pub const PATTERN: &str = "^[0-9]{1,15}(Ki|Mi|Gi|Ti|k|M|G|T)?$";
 /// The grammar in words, for remedies.
 pub const GRAMMAR: &str = "a size in bytes as a quantity, such as 1048576, 512Ki, 10Mi or 1G; 0: no limit";
 
+/// The same, as a remedy.
+pub(crate) const WRITE: &str =
+    "write a size in bytes as a quantity, such as 1048576, 512Ki, 10Mi or 1G; 0: no limit";
+
 const UNITS: [(&str, u64); 9] = [
     ("", 1),
     ("Ki", 1 << 10),

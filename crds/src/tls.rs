@@ -28,3 +28,32 @@ pub enum CipherSuite {
     TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
+
+impl CipherSuite {
+    const ALL: [Self; 9] = [
+        Self::TLS_AES_256_GCM_SHA384,
+        Self::TLS_AES_128_GCM_SHA256,
+        Self::TLS_CHACHA20_POLY1305_SHA256,
+        Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
+
+    /// The suite of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|suite| format!("{suite:?}") == name)
+    }
+
+    /// The protocol version that has it.
+    pub fn version(self) -> TlsVersion {
+        match self {
+            Self::TLS_AES_256_GCM_SHA384
+            | Self::TLS_AES_128_GCM_SHA256
+            | Self::TLS_CHACHA20_POLY1305_SHA256 => TlsVersion::V1_3,
+            _ => TlsVersion::V1_2,
+        }
+    }
+}

@@ -3,43 +3,36 @@
 //! The second family's keys, values and quirks were read from ingress-nginx's sources at its last commit.
 
 use super::parse::{
-    nginx_connect, nginx_read, nginx_redirect, nginx_send, own_connect, own_handshake, own_idle,
-    own_redirect, own_request, own_send, snippet_protects,
+    nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
+    nginx_load_balance, nginx_read, nginx_redirect, nginx_send, own_access_log, own_body_size,
+    own_cipher_suites, own_connect, own_handshake, own_hash_on, own_idle, own_load_balancing, own_redirect,
+    own_request, own_rewrite_path, own_rewrite_prefix, own_send, own_subprotocols, own_tls_version,
+    own_upstream_host, own_websocket_only, snippet_protects,
 };
 use super::{Annotation, Inert, not_applicable, not_yet, refused, served};
+
+/// Values of our own keys.
+const DURATION: &str = "a duration with unit (h, m, s, ms); `0s`: no limit";
+const BOOLEAN: &str = "`true` or `false`";
+/// Values of ingress-nginx's keys.
+const SECONDS: &str = "whole seconds above 0, or a duration with unit";
+const GO_BOOLEAN: &str = "`true` or `false`, as Go reads them";
 
 /// Every annotation that Longhaul knows.
 pub static TABLE: &[Annotation] = &[
     // Our own.
-    served("longhaul.dev/connect-timeout", "One attempt to reach an endpoint. Default 5s.", own_connect),
-    served(
-        "longhaul.dev/handshake-timeout",
-        "From the handshake sent to the backend until its answer. Default 30s.",
-        own_handshake,
-    ),
-    served(
-        "longhaul.dev/idle-timeout",
-        "No bytes either way in an open tunnel; 0s: no limit. Default 1h.",
-        own_idle,
-    ),
-    served(
-        "longhaul.dev/send-timeout",
-        "A write towards either side that makes no progress. Default 60s.",
-        own_send,
-    ),
+    served("longhaul.dev/connect-timeout", "One attempt to reach an endpoint.", own_connect).takes(DURATION, "5s", "2s"),
+    served("longhaul.dev/handshake-timeout", "From the handshake sent to the backend until its answer.", own_handshake).takes(DURATION, "30s", "10s"),
+    served("longhaul.dev/idle-timeout", "No bytes either way in an open tunnel.", own_idle).takes(DURATION, "1h", "15m"),
+    served("longhaul.dev/send-timeout", "A write towards either side that makes no progress.", own_send).takes(DURATION, "60s", "30s"),
     not_yet("longhaul.dev/max-lifetime", "The longest life of a tunnel."),
-    served(
-        "longhaul.dev/request-timeout",
-        "Plain HTTP: until the backend answers, then between two reads of its response. Default 60s.",
-        own_request,
-    ),
+    served("longhaul.dev/request-timeout", "Plain HTTP: until the backend answers, then between two reads of its response.", own_request).takes(DURATION, "60s", "30s"),
     not_yet("longhaul.dev/keepalive-interval", "A Ping after so long without a byte.")
         .inert(Inert::Values(&["0s"])),
     not_yet("longhaul.dev/keepalive-timeout", "A tunnel without an answer to a Ping for so long is dead."),
     not_yet("longhaul.dev/keepalive-side", "client, upstream or both."),
-    not_yet("longhaul.dev/load-balancing", "least-connections, round-robin or consistent-hash.")
-        .inert(Inert::Values(&["least-connections"])),
-    not_yet("longhaul.dev/hash-on", "client-address, header:NAME, cookie:NAME, query:NAME or path."),
+    served("longhaul.dev/load-balancing", "How an endpoint is chosen for a new tunnel or request. Hashing hashes what `hash-on` names, or the client's address.", own_load_balancing).takes("`least-connections`, `round-robin` or `consistent-hash`", "least-connections", "round-robin"),
+    served("longhaul.dev/hash-on", "What is hashed, so that the same goes to the same endpoint; asks for consistent hashing.", own_hash_on).takes("`client-address`, `header:NAME`, `cookie:NAME`, `query:NAME` or `path`", "client-address", "query:room"),
     not_yet("longhaul.dev/hash-ring", "address or pod-name."),
     not_yet("longhaul.dev/on-owner-change", "keep or drain.").inert(Inert::Values(&["keep"])),
     not_yet("longhaul.dev/hold", "How long a handshake waits for a ready endpoint.")
@@ -65,8 +58,7 @@ pub static TABLE: &[Annotation] = &[
     not_yet("longhaul.dev/handshake-rate", "Handshakes a second.").inert(Inert::Values(&["0"])),
     not_yet("longhaul.dev/handshake-burst", "Handshakes above the rate at once."),
     not_yet("longhaul.dev/handshake-max-wait", "How long a handshake waits for its turn."),
-    not_yet("longhaul.dev/max-body-size", "The longest request body, as a quantity.")
-        .inert(Inert::Values(&["0"])),
+    served("longhaul.dev/max-body-size", "The longest body of a plain request; a longer one gets 413.", own_body_size).takes("a quantity; `0`: no limit", "no limit", "10Mi"),
     not_yet("longhaul.dev/allow-cidrs", "Client networks that are let in.").security(),
     not_yet("longhaul.dev/deny-cidrs", "Client networks that are kept out.").security(),
     not_yet("longhaul.dev/allow-origins", "Origins that are let in.").security(),
@@ -84,9 +76,9 @@ pub static TABLE: &[Annotation] = &[
     not_yet("longhaul.dev/jwt-close-on-expiry", "Close a tunnel when its token expires.")
         .security()
         .inert(Inert::False),
-    not_yet("longhaul.dev/rewrite-prefix", "What replaces the matched prefix."),
-    not_yet("longhaul.dev/rewrite-path", "What replaces the whole path."),
-    not_yet("longhaul.dev/upstream-host", "The Host that the backend gets."),
+    served("longhaul.dev/rewrite-prefix", "Replaces the path, or the prefix of it, that the rule matches.", own_rewrite_prefix).takes("a path", "the path as it came", "/"),
+    served("longhaul.dev/rewrite-path", "Replaces the whole path; the query stays. Beats `rewrite-prefix`.", own_rewrite_path).takes("a path", "the path as it came", "/socket"),
+    served("longhaul.dev/upstream-host", "The Host that the backend gets.", own_upstream_host).takes("a host with or without a port", "the client's own", "chat.internal:8080"),
     not_yet("longhaul.dev/set-request-headers", "Name: value lines, set on requests."),
     not_yet("longhaul.dev/add-response-headers", "Name: value lines, added to responses."),
     not_yet("longhaul.dev/cors-allow-origins", "Origins that browsers may ask from."),
@@ -101,15 +93,11 @@ pub static TABLE: &[Annotation] = &[
     not_yet("longhaul.dev/upstream-client-secret", "Secret with the client certificate for the backend.")
         .security(),
     not_yet("longhaul.dev/proxy-protocol", "Version of the PROXY protocol spoken to the backend."),
-    not_yet("longhaul.dev/tls-min-version", "1.2 or 1.3.").security().inert(Inert::Values(&["1.2"])),
-    not_yet("longhaul.dev/tls-cipher-suites", "Names of cipher suites.").security(),
+    served("longhaul.dev/tls-min-version", "The lowest TLS version that the hosts of `spec.tls` accept.", own_tls_version).takes("`1.2` or `1.3`", "1.2", "1.3").security(),
+    served("longhaul.dev/tls-cipher-suites", "The cipher suites that the hosts of `spec.tls` accept, in order of preference.", own_cipher_suites).takes("a comma list of IANA names", "all that Longhaul has", "TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384").security(),
     not_yet("longhaul.dev/client-ca-secret", "Secret with the CA of client certificates.").security(),
     not_yet("longhaul.dev/client-certificate", "required or optional.").security(),
-    served(
-        "longhaul.dev/ssl-redirect",
-        "Redirect plain requests to https (308) where the host has a certificate.",
-        own_redirect,
-    ),
+    served("longhaul.dev/ssl-redirect", "Redirect plain requests to https (308).", own_redirect).takes(BOOLEAN, "true where the host has a certificate", "false"),
     not_yet("longhaul.dev/hsts", "Strict-Transport-Security on responses."),
     not_yet("longhaul.dev/drain-on-terminating", "Close tunnels of a terminating endpoint over this period."),
     not_yet("longhaul.dev/on-route-removed", "keep or drain.").inert(Inert::Values(&["keep"])),
@@ -117,9 +105,9 @@ pub static TABLE: &[Annotation] = &[
         .inert(Inert::Values(&["1012"])),
     not_yet("longhaul.dev/rebalance-max-skew", "Most that an endpoint holds over the mean."),
     not_yet("longhaul.dev/rebalance-rate", "Tunnels closed a second to rebalance."),
-    not_yet("longhaul.dev/subprotocols", "Subprotocols that the route is for."),
-    not_yet("longhaul.dev/access-log", "Whether tunnels and requests are recorded.").inert(Inert::True),
-    not_yet("longhaul.dev/websocket-only", "Refuse plain requests.").inert(Inert::False),
+    served("longhaul.dev/subprotocols", "The routes are only for clients that offer one of these WebSocket subprotocols.", own_subprotocols).takes("a comma list", "any, or none", "graphql-transport-ws, mqtt"),
+    served("longhaul.dev/access-log", "Write an access record for each tunnel at its end and for each plain request.", own_access_log).takes(BOOLEAN, "true", "false"),
+    served("longhaul.dev/websocket-only", "Refuse plain requests with 426 (Upgrade Required).", own_websocket_only).takes(BOOLEAN, "false", "true"),
     refused(
         "longhaul.dev/addresses",
         "IP:PORT, … of a Service without EndpointSlices, in standalone mode.",
@@ -234,12 +222,8 @@ pub static TABLE: &[Annotation] = &[
         "bool",
         "no browser takes HTTP/2 pushes any more",
     ),
-    not_yet(
-        "nginx.ingress.kubernetes.io/load-balance",
-        "round_robin,chash,chashsubset,sticky_balanced,sticky_persistent,ewma (case-sensitive)",
-    )
-    .inert(Inert::Values(&["round_robin"])),
-    not_yet("nginx.ingress.kubernetes.io/enable-access-log", "bool").inert(Inert::True),
+    served("nginx.ingress.kubernetes.io/load-balance", "How an endpoint is chosen. `ewma` is served as least connections; so is nginx's `least_conn`, and `ip_hash` as a hash of the client's address.", nginx_load_balance).takes("`round_robin` or `ewma`", "least connections", "round_robin"),
+    served("nginx.ingress.kubernetes.io/enable-access-log", "Write an access record for each tunnel at its end and for each plain request.", nginx_access_log).takes(GO_BOOLEAN, "true", "false"),
     not_applicable(
         "nginx.ingress.kubernetes.io/enable-rewrite-log",
         "bool",
@@ -280,8 +264,7 @@ pub static TABLE: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/enable-opentelemetry", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/opentelemetry-operation-name", "string"),
     not_yet("nginx.ingress.kubernetes.io/opentelemetry-trust-incoming-span", "bool"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-body-size", "SizeRegex \\d+[bkmg]?, 0=off")
-        .inert(Inert::Values(&["0"])),
+    served("nginx.ingress.kubernetes.io/proxy-body-size", "The longest body of a plain request; a longer one gets 413.", nginx_body_size).takes("digits, and `b`, `k`, `m` or `g` behind them; `0`: no limit", "no limit", "8m"),
     not_yet("nginx.ingress.kubernetes.io/proxy-buffer-size", "SizeRegex"),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-buffering",
@@ -298,11 +281,7 @@ pub static TABLE: &[Annotation] = &[
         "SizeRegex",
         "responses are streamed with bounded memory, never buffered",
     ),
-    served(
-        "nginx.ingress.kubernetes.io/proxy-connect-timeout",
-        "Seconds for one attempt to reach an endpoint, or a duration with unit.",
-        nginx_connect,
-    ),
+    served("nginx.ingress.kubernetes.io/proxy-connect-timeout", "One attempt to reach an endpoint.", nginx_connect).takes(SECONDS, "5s", "5"),
     not_yet("nginx.ingress.kubernetes.io/proxy-cookie-domain", "off|<from> <to>"),
     not_yet("nginx.ingress.kubernetes.io/proxy-cookie-path", "URL chars"),
     not_yet("nginx.ingress.kubernetes.io/proxy-http-version", "1.0|1.1").inert(Inert::Values(&["1.1"])),
@@ -317,11 +296,7 @@ pub static TABLE: &[Annotation] = &[
     ),
     not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-timeout", "int seconds, 0=off"),
     not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-tries", "int, 0=unlimited"),
-    served(
-        "nginx.ingress.kubernetes.io/proxy-read-timeout",
-        "Seconds without a byte either way in a tunnel, until the handshake is answered, and between two reads of a plain response; or a duration with unit.",
-        nginx_read,
-    ),
+    served("nginx.ingress.kubernetes.io/proxy-read-timeout", "No bytes either way in an open tunnel, until the handshake is answered, and between two reads of a plain response.", nginx_read).takes(SECONDS, "1h in a tunnel, 30s for the handshake, 60s for plain HTTP", "3600"),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-redirect-from",
         "URL chars",
@@ -337,11 +312,7 @@ pub static TABLE: &[Annotation] = &[
         "on|off",
         "requests are streamed, never buffered",
     ),
-    served(
-        "nginx.ingress.kubernetes.io/proxy-send-timeout",
-        "Seconds for a blocked write, or a duration with unit.",
-        nginx_send,
-    ),
+    served("nginx.ingress.kubernetes.io/proxy-send-timeout", "A write towards either side that makes no progress.", nginx_send).takes(SECONDS, "60s", "60"),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-ssl-ciphers",
         "OpenSSL string",
@@ -374,14 +345,10 @@ pub static TABLE: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/temporal-redirect", "http(s) URL"),
     not_yet("nginx.ingress.kubernetes.io/temporal-redirect-code", "300-307"),
     not_yet("nginx.ingress.kubernetes.io/app-root", "path"),
-    not_yet("nginx.ingress.kubernetes.io/force-ssl-redirect", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/force-ssl-redirect", "Redirect plain requests to https (308) even where TLS ends in front of Longhaul. Beats `ssl-redirect`.", nginx_force_redirect).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/rewrite-target", "path chars + $n"),
-    served(
-        "nginx.ingress.kubernetes.io/ssl-redirect",
-        "Redirect plain requests to https where the host has a certificate.",
-        nginx_redirect,
-    ),
+    served("nginx.ingress.kubernetes.io/ssl-redirect", "Redirect plain requests to https (308) where the host has a certificate.", nginx_redirect).takes(GO_BOOLEAN, "true where the host has a certificate", "false"),
     not_yet("nginx.ingress.kubernetes.io/use-regex", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
     not_applicable(
@@ -420,7 +387,7 @@ pub static TABLE: &[Annotation] = &[
         "raw nginx config",
         "TCP and UDP listeners are not an Ingress's business; run a TCP proxy for them",
     ),
-    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by", "POSIX [A-Za-z0-9\\-_${}]*"),
+    served("nginx.ingress.kubernetes.io/upstream-hash-by", "What is hashed, so that the same goes to the same endpoint. Beats `load-balance`.", nginx_hash_by).takes("text with `$remote_addr`, `$binary_remote_addr`, `$http_x_forwarded_for`, `$request_uri`, `$uri`, `$host`, `$arg_NAME`, `$http_NAME` or `$cookie_NAME`", "no hashing", "$arg_room"),
     not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset-size", "int"),
     not_yet("nginx.ingress.kubernetes.io/upstream-vhost", "server-name chars (regex allowed!)"),

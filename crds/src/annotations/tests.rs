@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use crate::policy::Redirect;
-
 use super::*;
 use crate::duration::Duration;
+use crate::policy::HashPart;
+use crate::tls::CipherSuite;
 
 fn ingress() -> ObjectRef {
     ObjectRef::new("Ingress", "default", "chat")
@@ -32,13 +32,28 @@ fn each_key_is_there_once_with_a_doc() {
 }
 
 #[test]
-fn every_key_that_is_not_served_says_so() {
+fn what_is_served_is_documented_by_an_example_that_reads() {
     for annotation in TABLE {
-        let reading = read_one(annotation.key, "x");
+        let Annotation { key, values, default, example, .. } = annotation;
+        if matches!(annotation.support, Support::Served(_)) {
+            assert!(!values.is_empty() && !default.is_empty(), "{key}");
+            let reading = read_one(key, example);
+            assert_eq!(reading.diagnostics, [], "{key}");
+            assert_ne!(reading.patch, PolicyPatch::default(), "{key}");
+        } else {
+            assert_eq!((*values, *default, *example), ("", "", ""), "{key}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_served_or_does_not_read_says_so() {
+    for annotation in TABLE {
+        let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
         let diagnostic = &reading.diagnostics[0];
         assert_eq!(diagnostic.field, format!("metadata.annotations[{}]", annotation.key));
-        assert!(diagnostic.message.contains("\"x\""), "{diagnostic}");
+        assert!(diagnostic.message.contains("\"x y\""), "{diagnostic}");
         assert!(!diagnostic.remedy.is_empty(), "{diagnostic}");
         assert_eq!(reading.patch, PolicyPatch::default());
     }
@@ -117,6 +132,29 @@ fn malformed_values_fall_back_and_are_named() {
     for (key, values) in [
         ("longhaul.dev/idle-timeout", &["60", "", "1d", " 1s", "-1s"][..]),
         ("longhaul.dev/ssl-redirect", &["yes", "True", ""]),
+        ("longhaul.dev/access-log", &["1", "TRUE", ""]),
+        ("longhaul.dev/websocket-only", &["on", ""]),
+        ("longhaul.dev/load-balancing", &["round_robin", "RoundRobin", ""]),
+        ("longhaul.dev/hash-on", &["", "header:", "header:a b", "cookie", "query:", "ip", "path:x", "Path"]),
+        ("longhaul.dev/max-body-size", &["10m", "-1", "1.5Mi", ""]),
+        ("longhaul.dev/rewrite-prefix", &["", "a", "/a b", "/a?b", "/%zz", "/ü", "/a\r\nX: y"]),
+        ("longhaul.dev/rewrite-path", &["", "http://a/"]),
+        ("longhaul.dev/upstream-host", &["", "a b", "a/b", "a:70000", "a\r\nX: y", "user@a"]),
+        ("longhaul.dev/subprotocols", &["", "a,", "a b", ",a", "a;b"]),
+        (
+            "nginx.ingress.kubernetes.io/proxy-body-size",
+            &["", "m", "10mb", "-1", "1.5m", "99999999999999999999", "9999999999999g", "1 m"],
+        ),
+        (
+            "nginx.ingress.kubernetes.io/load-balance",
+            &["", "chash", "sticky_balanced", "Round_Robin", "random"],
+        ),
+        (
+            "nginx.ingress.kubernetes.io/upstream-hash-by",
+            &["", "x", "$", "${}", "$nobody", "${arg_x", "$arg_", "$cookie_", "$http_", "$1"],
+        ),
+        ("nginx.ingress.kubernetes.io/force-ssl-redirect", &["yes", ""]),
+        ("nginx.ingress.kubernetes.io/enable-access-log", &["off", ""]),
         (
             "nginx.ingress.kubernetes.io/proxy-read-timeout",
             &["-5", "60.5", " 60", "", "+", "0", "0s", "99999999999999999999", "+1s"],
@@ -129,7 +167,7 @@ fn malformed_values_fall_back_and_are_named() {
             assert_eq!(reading.closed, None);
             let [diagnostic] = &reading.diagnostics[..] else { panic!("{key}: {value}") };
             assert_eq!((diagnostic.severity, &*diagnostic.reason), (Severity::Warning, "UnsupportedValue"));
-            assert!(diagnostic.message.contains(&format!("\"{value}\"")), "{diagnostic}");
+            assert!(diagnostic.message.contains(&quoted(value)), "{diagnostic}");
         }
     }
     let zero = read_one("nginx.ingress.kubernetes.io/proxy-read-timeout", "0");
@@ -145,6 +183,149 @@ fn booleans_as_go_reads_them() {
     for value in ["0", "f", "F", "FALSE", "false", "False"] {
         assert_eq!(redirect(value), Some(Redirect::Never), "{value}");
     }
+}
+
+fn read_all(annotations: &[(&str, &str)]) -> Reading {
+    let owned = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    read(&owned.collect(), &ingress(), true)
+}
+
+#[test]
+fn what_our_keys_say() {
+    let patch = |key: &str, value: &str| read_one(&format!("{OWN}{key}"), value).patch;
+    let balancing = |value: &str| patch("load-balancing", value).load_balancing.policy;
+    assert_eq!(balancing("least-connections"), Some(LoadBalancing::LeastConnections));
+    assert_eq!(balancing("round-robin"), Some(LoadBalancing::RoundRobin));
+    assert_eq!(balancing("consistent-hash"), Some(LoadBalancing::ConsistentHash));
+    for (value, part) in [
+        ("client-address", HashPart::ClientAddress),
+        ("header:X-User", HashPart::Header("x-user".into())),
+        ("cookie:Sid", HashPart::Cookie("Sid".into())),
+        ("query:room", HashPart::QueryParameter("room".into())),
+        ("path", HashPart::Path),
+    ] {
+        let how = patch("hash-on", value).load_balancing;
+        assert_eq!(
+            (how.policy, how.hash_on),
+            (Some(LoadBalancing::ConsistentHash), Some(vec![part])),
+            "{value}"
+        );
+    }
+    assert_eq!(patch("max-body-size", "10Mi").max_body, Some(10 << 20));
+    assert_eq!(patch("max-body-size", "0").max_body, Some(0));
+    assert_eq!(patch("rewrite-prefix", "/").rewrite.path, Some(PathRewrite::Prefix("/".into())));
+    assert_eq!(patch("rewrite-path", "/a%20b").rewrite.path, Some(PathRewrite::Whole("/a%20b".into())));
+    assert_eq!(patch("upstream-host", "[::1]:80").rewrite.host.as_deref(), Some("[::1]:80"));
+    assert_eq!(patch("tls-min-version", "1.3").ingress.tls_min_version, Some(TlsVersion::V1_3));
+    let suites = [CipherSuite::TLS_AES_128_GCM_SHA256, CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+    let named = "TLS_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256";
+    assert_eq!(patch("tls-cipher-suites", named).ingress.tls_cipher_suites, Some(suites.into()));
+    assert_eq!(patch("subprotocols", "a, b").ingress.subprotocols, Some(vec!["a".into(), "b".into()]));
+    assert_eq!(patch("access-log", "false").access_log, Some(false));
+    assert_eq!(patch("websocket-only", "true").ingress.websocket_only, Some(true));
+}
+
+#[test]
+fn what_ingress_nginx_keys_say() {
+    let patch = |key: &str, value: &str| read_one(&format!("{NGINX}{key}"), value).patch;
+    for (value, bytes) in [
+        ("0", 0),
+        ("1024", 1024),
+        ("8b", 8),
+        ("8B", 8),
+        ("512k", 512 << 10),
+        ("1M", 1 << 20),
+        ("2g", 2 << 30),
+    ] {
+        assert_eq!(patch("proxy-body-size", value).max_body, Some(bytes), "{value}");
+    }
+    assert_eq!(patch("enable-access-log", "F").access_log, Some(false));
+    for (value, policy, noted) in [
+        ("round_robin", LoadBalancing::RoundRobin, false),
+        ("ewma", LoadBalancing::LeastConnections, true),
+        ("least_conn", LoadBalancing::LeastConnections, true),
+        ("ip_hash", LoadBalancing::ConsistentHash, true),
+    ] {
+        let reading = read_one(&format!("{NGINX}load-balance"), value);
+        assert_eq!(reading.patch.load_balancing.policy, Some(policy), "{value}");
+        let notes: Vec<_> = reading.diagnostics.iter().map(|note| (note.severity, &*note.reason)).collect();
+        assert_eq!(notes, if noted { vec![(Severity::Info, "Adapted")] } else { vec![] }, "{value}");
+    }
+    assert_eq!(patch("load-balance", "ip_hash").load_balancing.hash_on, Some(vec![HashPart::ClientAddress]));
+}
+
+#[test]
+fn nginx_variables_are_hashed() {
+    let parts = |value: &str| {
+        let reading = read_one(&format!("{NGINX}upstream-hash-by"), value);
+        (reading.patch.load_balancing.hash_on.unwrap_or_default(), reading.diagnostics.len())
+    };
+    let argument = |name: &str| HashPart::QueryParameter(name.into());
+    for (value, expected) in [
+        ("$remote_addr", vec![HashPart::ClientAddress]),
+        ("$binary_remote_addr$remote_addr", vec![HashPart::ClientAddress]),
+        ("$request_uri", vec![HashPart::Target]),
+        ("$uri", vec![HashPart::Path]),
+        ("$host-$arg_room", vec![HashPart::Host, argument("room")]),
+        ("${arg_a}b${arg_c}", vec![argument("a"), argument("c")]),
+        ("$http_x_user_id", vec![HashPart::Header("x-user-id".into())]),
+        ("prefix_$cookie_JSESSIONID", vec![HashPart::Cookie("JSESSIONID".into())]),
+    ] {
+        assert_eq!(parts(value), (expected, 0), "{value}");
+    }
+    // Served, and remarked upon: anybody can send that field.
+    assert_eq!(parts("$http_x_forwarded_for"), (vec![HashPart::ClientAddress], 1));
+}
+
+#[test]
+fn within_ingress_nginx_the_stronger_key_wins() {
+    let redirect = |force: &str, redirect: &str| {
+        let (force_key, key) = (format!("{NGINX}force-ssl-redirect"), format!("{NGINX}ssl-redirect"));
+        read_all(&[(&force_key, force), (&key, redirect)]).patch.redirect
+    };
+    assert_eq!(redirect("true", "false"), Some(Redirect::Always));
+    assert_eq!(redirect("true", "true"), Some(Redirect::Always));
+    assert_eq!(redirect("false", "true"), Some(Redirect::WithCertificate));
+    assert_eq!(redirect("false", "false"), Some(Redirect::Never));
+    let (balance, hash) = (format!("{NGINX}load-balance"), format!("{NGINX}upstream-hash-by"));
+    let both = read_all(&[(&balance, "round_robin"), (&hash, "$uri")]).patch.load_balancing;
+    assert_eq!(
+        (both.policy, both.hash_on),
+        (Some(LoadBalancing::ConsistentHash), Some(vec![HashPart::Path]))
+    );
+    // Ours beat both.
+    let ours = read_all(&[(&hash, "$uri"), ("longhaul.dev/load-balancing", "round-robin")]);
+    assert_eq!(ours.patch.load_balancing.policy, Some(LoadBalancing::RoundRobin));
+    assert_eq!(ours.diagnostics, []);
+    let key = format!("{NGINX}force-ssl-redirect");
+    let ours = read_all(&[(&key, "true"), ("longhaul.dev/ssl-redirect", "false")]);
+    assert_eq!(ours.patch.redirect, Some(Redirect::Never));
+}
+
+#[test]
+fn our_keys_that_make_no_sense_together() {
+    let of_field = |reading: &Reading| {
+        let [diagnostic] = &reading.diagnostics[..] else { panic!("{reading:?}") };
+        (diagnostic.field.clone(), diagnostic.severity)
+    };
+    let reading =
+        read_all(&[("longhaul.dev/hash-on", "path"), ("longhaul.dev/load-balancing", "round-robin")]);
+    assert_eq!(of_field(&reading), ("metadata.annotations[longhaul.dev/hash-on]".into(), Severity::Warning));
+    assert_eq!(reading.patch.load_balancing.policy, Some(LoadBalancing::RoundRobin));
+    let reading = read_all(&[("longhaul.dev/rewrite-path", "/a"), ("longhaul.dev/rewrite-prefix", "/b")]);
+    assert_eq!(
+        of_field(&reading),
+        ("metadata.annotations[longhaul.dev/rewrite-prefix]".into(), Severity::Warning)
+    );
+    assert_eq!(reading.patch.rewrite.path, Some(PathRewrite::Whole("/a".into())));
+    let tls = |suites: &str| {
+        read_all(&[("longhaul.dev/tls-min-version", "1.3"), ("longhaul.dev/tls-cipher-suites", suites)])
+    };
+    let reading = tls("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384");
+    assert!(reading.closed.is_some() && of_field(&reading).1 == Severity::Error, "{reading:?}");
+    assert_eq!(tls("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, TLS_AES_256_GCM_SHA384").diagnostics, []);
+    let bad = read_all(&[("longhaul.dev/tls-cipher-suites", "RC4")]);
+    assert!(bad.closed.is_some() && bad.diagnostics[0].message.contains("is not served"), "{bad:?}");
 }
 
 #[test]
