@@ -37,6 +37,7 @@ use snapshot::{
     Balance, CertificateKey, Conditions, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot,
     TlsVersion,
 };
+use tokio::time::Instant;
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
@@ -45,7 +46,7 @@ pub use self::live::Live;
 use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
-use crate::upstream::{Way, Weighted};
+use crate::upstream::{Census, Way, Weighted};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
 pub struct Table {
@@ -263,6 +264,11 @@ impl Table {
     /// Every certificate that is served, with the time at which it expires, in seconds since the Unix epoch.
     pub fn certificates(&self) -> impl Iterator<Item = (&CertificateKey, i64)> {
         self.certificates.iter().map(|(key, served)| (&**key, served.not_after))
+    }
+
+    /// How many endpoints there are, of all upstreams together; one that serves several counts for each.
+    pub fn endpoints(&self, now: Instant) -> Census {
+        self.upstreams.values().map(|entry| entry.upstream().census(now)).sum()
     }
 
     /// How many hosts there are.
