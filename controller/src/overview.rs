@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use serde_json::{Value, json};
-use snapshot::{Action, Certificate, Host, HostPattern, Key, Section, Snapshot};
+use snapshot::{Certificate, Host, HostPattern, Key, Section, Snapshot};
 use tokio::sync::watch;
 use translate::Condition;
 
@@ -173,7 +173,6 @@ fn kind(key: &Key) -> &'static str {
     match key {
         Key::Listener(_) => "listener",
         Key::Host(_) => "host",
-        Key::Upstream(_) => "upstream",
         Key::Endpoints(..) => "endpoints",
         Key::Certificate(_) => "certificate",
     }
@@ -220,7 +219,6 @@ fn blamed(key: &Key) -> ObjectRef {
         Key::Certificate(certificate) => {
             ObjectRef::new("Secret", &*certificate.namespace, &*certificate.secret)
         }
-        Key::Upstream(upstream) => ObjectRef::new("Service", &*upstream.namespace, &*upstream.service),
         Key::Endpoints(upstream, slice) => ObjectRef::new("EndpointSlice", &*upstream.namespace, &*slice.0),
         Key::Host(host) => ObjectRef::new("Host", "", host.to_string()),
         Key::Listener(name) => ObjectRef::new("Listener", "", format!("{name:?}")),
@@ -259,10 +257,6 @@ fn parts(pattern: &HostPattern, host: &Host) -> BTreeSet<(ObjectRef, Key)> {
         let owner = ObjectRef::new(&*owner.kind, &*owner.namespace, &*owner.name);
         if let Some(tls) = &host.tls {
             parts.insert((owner.clone(), Key::Certificate(tls.certificate.clone())));
-        }
-        if let Action::Forward(upstreams) = &route.action {
-            let keys = upstreams.iter().map(|weighted| Key::Upstream(weighted.upstream.clone()));
-            parts.extend(keys.map(|key| (owner.clone(), key)));
         }
         parts.insert((owner, Key::Host(pattern.clone())));
     }
@@ -325,7 +319,10 @@ fn remarks(findings: Vec<Finding>) -> BTreeMap<Diagnostic, Finding> {
 #[cfg(test)]
 mod tests {
     use snapshot::frame::{Generation, Quarantined};
-    use snapshot::{CertificateKey, HostTls, PathMatch, Route, RouteId, Serves, Timeouts, TlsVersion};
+    use snapshot::{
+        Action, Balance, CertificateKey, Conditions, HostTls, PathMatch, Redirect, Rewrite, Route, RouteId,
+        Serves, Timeouts, TlsVersion,
+    };
 
     use super::*;
     use crate::publish::Proxy;
@@ -367,10 +364,16 @@ mod tests {
             path: PathMatch::Prefix("/".into()),
             action: Action::Broken("x".into()),
             serves: Serves::Everything,
-            redirect_to_tls: false,
+            conditions: Conditions::default(),
+            redirect: Redirect::Never,
+            balance: Balance::default(),
+            rewrite: Rewrite::default(),
+            max_body: None,
+            access_log: true,
             timeouts: Timeouts::default(),
         };
-        let tls = HostTls { certificate: certificate(), min_version: TlsVersion::V1_2 };
+        let tls =
+            HostTls { certificate: certificate(), min_version: TlsVersion::V1_2, cipher_suites: Vec::new() };
         let mut snapshot = Snapshot::default();
         let host = Host { tls: Some(tls), routes: vec![route] };
         snapshot.insert(Key::Host(HostPattern::Any), &Section::Host(host));

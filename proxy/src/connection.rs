@@ -24,7 +24,7 @@ use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
 use crate::tunnel::{Opening, Tunnel};
 use crate::upstream::Weighted;
 use crate::worker::{Arrival, Home};
-use crate::{http, socket};
+use crate::{http, socket, tls};
 
 mod refusal;
 mod relay;
@@ -145,15 +145,15 @@ impl Connection {
         let leg = match listener {
             ListenerName::Http => Leg::Plain(stream),
             ListenerName::Https => {
-                let accepted = timeout(HEAD_TIME, home.shared.tls.accept(stream, &mut ahead)).await;
+                let accepted = timeout(HEAD_TIME, tls::accept(&home.shared.table, stream, &mut ahead)).await;
                 let result = match &accepted {
-                    Ok(Ok(_)) => "ok",
+                    Ok(Ok(accepted)) => accepted.label(),
                     Ok(Err(refusal)) => refusal.label(),
                     Err(_) => "timeout",
                 };
                 home.shared.telemetry.tls_handshake(result);
                 match accepted {
-                    Ok(Ok(leg)) => leg,
+                    Ok(Ok(tls::Accepted::Tls(leg) | tls::Accepted::InTheClear(leg))) => leg,
                     Ok(Err(refusal)) => {
                         tracing::debug!(client = %peer, error = %refusal, "TLS handshake refused");
                         return None;
@@ -169,6 +169,7 @@ impl Connection {
         let mut first = true;
         loop {
             let next = match self.read_head(first).await {
+                Read::Head(head) if self.is_in_the_wrong_place() => self.send_to_tls(*head).await,
                 Read::Head(head) => self.serve_one(*head).await,
                 Read::Refused(refusal) => self.refuse_head(refusal).await,
                 Read::Over => return,
@@ -219,6 +220,22 @@ impl Connection {
                 _ => return Read::Over,
             }
         }
+    }
+
+    /// A request in the clear came to the TLS port.
+    fn is_in_the_wrong_place(&self) -> bool {
+        self.listener == ListenerName::Https && matches!(self.leg, Leg::Plain(_))
+    }
+
+    /// Answers such a request: whatever it asks for is to be had over TLS.
+    async fn send_to_tls(&mut self, mut head: Head) -> Next {
+        head.keep_alive = false;
+        let port = self.home.shared.public_https_port;
+        let answer = Answer::redirect(&head, port);
+        let (client, socket_peer) = (self.peer.ip().to_canonical(), self.peer.ip());
+        let (trusted, tls, id, began) = (false, false, new_id(), Instant::now());
+        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began };
+        self.refuse(&asking, None, answer).await
     }
 
     async fn serve_one(&mut self, head: Head) -> Next {

@@ -5,6 +5,9 @@
 //! made again, a generation that does not fit is refused and asked for in full, bytes that are no frames end
 //! the connection only.
 //!
+//! Once an hour the certificates that are served are judged anew: what has expired meanwhile is told to the controller
+//! with another acknowledgement of the same generation.
+//!
 //! Invariant: the work that follows the size of a change (putting a generation together, building the table,
 //! freeing the one before it, writing the file) is done on threads for blocking work, never on a worker and
 //! never on the thread that polls the feed.
@@ -15,11 +18,11 @@ mod session;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use snapshot::frame::Generation;
+use snapshot::frame::{Generation, Quarantined};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +39,8 @@ const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Between two writes of the last-good file, however many generations come.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two looks at what has expired.
+const JUDGE_INTERVAL: Duration = Duration::from_hours(1);
 /// After a write of the last-good file did not work.
 const WRITE_AGAIN: Duration = Duration::from_secs(10);
 
@@ -50,12 +55,20 @@ pub struct FeedConfig {
     pub storage: Storage,
     /// How long the controller may take over one step that it has begun, before the connection is made anew.
     pub patience: Duration,
+    /// How often the certificates that are served are judged anew.
+    pub judge_interval: Duration,
 }
 
 impl FeedConfig {
     /// A feed from this socket, without a file.
     pub fn new(socket: PathBuf) -> Self {
-        Self { socket, last_good: None, storage: Storage::MemoryOnly, patience: Duration::from_secs(10) }
+        Self {
+            socket,
+            last_good: None,
+            storage: Storage::MemoryOnly,
+            patience: Duration::from_secs(10),
+            judge_interval: JUDGE_INTERVAL,
+        }
     }
 }
 
@@ -89,6 +102,10 @@ pub struct Feed {
     state: watch::Sender<FeedState>,
     ready: watch::Sender<bool>,
     changed: Notify,
+    /// Held while the table that is served is replaced, so that none is lost.
+    replacing: Arc<Mutex<()>>,
+    /// Something has expired since the last acknowledgement.
+    expired: Notify,
 }
 
 impl Feed {
@@ -100,8 +117,16 @@ impl Feed {
             None => None,
         };
         let state = watch::Sender::default();
-        let feed =
-            Self { config, table, file, state, ready: watch::Sender::default(), changed: Notify::new() };
+        let feed = Self {
+            config,
+            table,
+            file,
+            state,
+            ready: watch::Sender::default(),
+            changed: Notify::new(),
+            replacing: Arc::default(),
+            expired: Notify::new(),
+        };
         feed.load();
         Ok(feed)
     }
@@ -118,7 +143,11 @@ impl Feed {
 
     /// Keeps the table up to date until `shutdown`, then writes the file a last time.
     pub async fn run(self, shutdown: CancellationToken) {
-        tokio::join!(self.keep_connected(&shutdown), self.keep_written(&shutdown));
+        tokio::join!(
+            self.keep_connected(&shutdown),
+            self.keep_written(&shutdown),
+            self.keep_judged(&shutdown)
+        );
         // Only now has the last generation been applied.
         self.write().await;
     }
@@ -189,6 +218,40 @@ impl Feed {
         shutdown.run_until_cancelled(work).await;
     }
 
+    async fn keep_judged(&self, shutdown: &CancellationToken) {
+        let work = async {
+            loop {
+                tokio::time::sleep(self.config.judge_interval).await;
+                self.judge().await;
+            }
+        };
+        shutdown.run_until_cancelled(work).await;
+    }
+
+    /// Looks for what has expired.
+    async fn judge(&self) {
+        let (table, replacing) = (self.table.clone(), self.replacing.clone());
+        let judged = tokio::task::spawn_blocking(move || {
+            // Whoever panicked while holding it replaced nothing.
+            let _alone = replacing.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = table.load_full();
+            let next = held.judged(SystemTime::now())?;
+            let (quarantined, fresh) = (next.quarantined(), fresh(&next, &held));
+            table.store(Arc::new(next));
+            Some((quarantined.len(), fresh))
+        });
+        match judged.await {
+            Ok(Some((quarantined, fresh))) => {
+                self.state.send_modify(|state| state.quarantined = quarantined);
+                tell(&fresh);
+                self.expired.notify_one();
+            }
+            Ok(None) => {}
+            // A mistake of ours. The table that is served is untouched.
+            Err(error) => warn!(%error, "judging certificates went wrong"),
+        }
+    }
+
     /// Writes what is served to the file, unless the file has it. Says whether it does now.
     async fn write(&self) -> bool {
         let Some(file) = self.file.clone() else { return true };
@@ -207,6 +270,18 @@ impl Feed {
             state.written += u64::from(result == Ok(true));
         });
         result.is_ok()
+    }
+}
+
+/// What is quarantined in `next` and was not in the table before it, at least not for that reason.
+fn fresh(next: &Table, before: &Table) -> Vec<Quarantined> {
+    let before = before.quarantined();
+    next.quarantined().into_iter().filter(|section| !before.contains(section)).collect()
+}
+
+fn tell(fresh: &[Quarantined]) {
+    for Quarantined { key, reason } in fresh {
+        warn!(section = %key, reason, "section is not served as received, or not fit to be");
     }
 }
 

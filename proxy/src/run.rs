@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use snapshot::ListenerName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -20,7 +19,6 @@ use crate::drain::{self, Phase};
 use crate::feed::{Feed, FeedConfig, Storage};
 use crate::table::Table;
 use crate::telemetry::Telemetry;
-use crate::tls::Policies;
 use crate::worker::{Shared, Worker};
 
 /// After the last tunnel was told, plain requests have so long to come to their end.
@@ -34,12 +32,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admin = args.admin.map(|address| listen(address, "admin")).transpose()?;
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let table = Arc::new(ArcSwap::from_pointee(Table::empty(provider.clone())));
+    let table = Table::served_from(provider);
     let feed = Feed::new(feed_config(&args), table.clone())?;
     let telemetry = Telemetry::new();
     let (leaving, ending) = (CancellationToken::new(), CancellationToken::new());
     let shared = Arc::new(Shared {
-        tls: Policies::new(&provider, &table).context("no TLS configuration")?,
         table: table.clone(),
         telemetry: telemetry.clone(),
         public_http_port: args.public_http_port.unwrap_or(http.local_addr()?.port()),

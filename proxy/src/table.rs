@@ -24,18 +24,19 @@ mod tests;
 
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use imbl::{HashMap, OrdMap};
 use ipnet::IpNet;
+use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
 use snapshot::{
     Balance, CertificateKey, Conditions, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot,
-    TlsVersion,
 };
 use tokio::time::Instant;
 
@@ -46,6 +47,7 @@ pub use self::live::Live;
 use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
+use crate::tls::policy::{Policies, Policy};
 use crate::upstream::{Census, Way, Weighted};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
@@ -60,6 +62,9 @@ pub struct Table {
     https: Arc<Listener>,
     hosts: Hosts,
     certificates: Certificates,
+    policies: Policies,
+    /// For names whose hosts have no TLS settings.
+    default_tls: Arc<ServerConfig>,
     upstreams: Upstreams,
     lives: live::Registry,
     updates: build::Updates,
@@ -75,6 +80,8 @@ struct Stale {
     reason: Option<String>,
     /// The encoded section that is served; `None` where there never was a good one.
     last_good: Option<Bytes>,
+    /// What is served is a certificate that has expired, for want of a better one.
+    expired: bool,
 }
 
 /// One listener's settings.
@@ -163,8 +170,22 @@ impl Table {
     /// A table that knows no host; what a proxy has before its first generation. The provider judges and
     /// loads the private keys of every table that is built on this one.
     pub fn empty(provider: Arc<CryptoProvider>) -> Self {
+        Self::in_place(provider, Weak::new())
+    }
+
+    /// As [`Table::empty`], in the place from which TLS handshakes read their certificates.
+    pub fn served_from(provider: Arc<CryptoProvider>) -> Arc<ArcSwap<Self>> {
+        Arc::new_cyclic(|place| ArcSwap::from_pointee(Self::in_place(provider, place.clone())))
+    }
+
+    fn in_place(provider: Arc<CryptoProvider>, place: Weak<ArcSwap<Self>>) -> Self {
+        let mut policies = Policies::new(provider.clone(), place);
+        let default_tls = policies.config(Policy::default());
+        let default_tls = default_tls.expect("a provider has cipher suites of TLS 1.2 or TLS 1.3");
         Self {
             provider,
+            policies,
+            default_tls,
             generation: Generation::default(),
             snapshot: Snapshot::default(),
             stale: OrdMap::new(),
@@ -233,14 +254,11 @@ impl Table {
             .map(|served| served.key.clone())
     }
 
-    /// The lowest TLS version for a server name. It holds whether or not the certificate beside it can be
+    /// How a handshake for a server name is carried out. It holds whether or not the certificate beside it can be
     /// used.
-    pub fn tls_min_version(&self, server_name: Option<&str>) -> TlsVersion {
-        self.hosts
-            .by_precedence(server_name)
-            .find_map(|host| host.tls.as_ref())
-            .map(|tls| tls.min_version)
-            .unwrap_or_default()
+    pub fn tls_config(&self, server_name: Option<&str>) -> &Arc<ServerConfig> {
+        let tls = self.hosts.by_precedence(server_name).find_map(|host| host.tls.as_ref());
+        tls.map_or(&self.default_tls, |tls| &tls.config)
     }
 
     /// Whether TLS would work for this host with the certificate that is meant for it. The listener's default

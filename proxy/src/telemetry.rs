@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -88,6 +88,7 @@ pub struct Telemetry {
     generations: Labelled<Outcome>,
     quarantined: Gauge,
     certificate_expiry: Family<Secret, Gauge>,
+    certificates_expired: Gauge,
     resident_bytes: Gauge<u64, AtomicU64>,
     descriptors: Gauge,
 }
@@ -221,6 +222,7 @@ impl Telemetry {
             generations: Family::default(),
             quarantined: Gauge::default(),
             certificate_expiry: Family::default(),
+            certificates_expired: Gauge::default(),
             resident_bytes: Gauge::default(),
             descriptors: Gauge::default(),
         };
@@ -315,6 +317,11 @@ impl Telemetry {
             "When a certificate expires, in seconds since the Unix epoch",
             self.certificate_expiry.clone(),
         );
+        registry.register(
+            "certificates_expired",
+            "Certificates that have expired and are served for want of better ones",
+            self.certificates_expired.clone(),
+        );
         registry.register("resident_memory_bytes", "Resident memory", self.resident_bytes.clone());
         registry.register("open_file_descriptors", "Open file descriptors", self.descriptors.clone());
     }
@@ -337,6 +344,10 @@ impl Telemetry {
             self.endpoints.get_or_create_owned(&State { state }).set(count(number));
         }
         self.certificate_expiry.clear();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let has_expired = |expiry: i64| u64::try_from(expiry).is_ok_and(|expiry| expiry <= now);
+        let expired = table.certificates().filter(|(_, expiry)| has_expired(*expiry));
+        self.certificates_expired.set(count(expired.count()));
         for (key, expiry) in table.certificates() {
             let label = Secret { namespace: key.namespace.clone(), secret: key.secret.clone() };
             self.certificate_expiry.get_or_create(&label).set(expiry);

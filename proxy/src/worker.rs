@@ -19,7 +19,6 @@ use crate::connection;
 use crate::http::Pool;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
-use crate::tls::Policies;
 
 pub(crate) mod registry;
 
@@ -31,8 +30,6 @@ const INBOX: usize = 1024;
 pub struct Shared {
     /// The table of the moment.
     pub table: Arc<ArcSwap<Table>>,
-    /// TLS configurations.
-    pub tls: Policies,
     /// Metrics and records.
     pub telemetry: Arc<Telemetry>,
     /// The port that redirects and forwarding fields name for the plain listener.

@@ -1,10 +1,12 @@
 //! One host's routes: the order of precedence, and who wins where two want the same.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use snapshot::{HostPattern, PathMatch};
+use snapshot::{Conditions, HostPattern, PathMatch};
 
-use crate::draft::{Draft, Owner};
+use crate::conditions;
+use crate::draft::{Draft, DraftRoute, Owner};
 use crate::report::{Conflict, Ledger};
 
 /// Points at a draft's route. The order of drafts is that of seniority, so the lesser index is the older.
@@ -78,7 +80,8 @@ fn rules_by_host(drafts: &[Draft]) -> BTreeMap<HostPattern, Vec<RouteIndex>> {
     by_host
 }
 
-/// Exact paths first, then the longest prefix; of the same match only the oldest stays.
+/// Exact paths first, then the longest prefix, then more conditions, then the older; of the same match only the
+/// oldest stays.
 fn precedence(
     drafts: &[Draft],
     host: &HostPattern,
@@ -89,25 +92,38 @@ fn precedence(
     for index in candidates {
         let route = index.of(drafts);
         ledger.entry(&index.owner(drafts).reference()).wanted += 1;
-        let Some(winner) = winners.get(&rank(&route.path)) else {
+        let matched = (&route.path, &route.conditions);
+        let Some(winner) = winners.get(&matched) else {
             ledger.entry(&index.owner(drafts).reference()).broken += usize::from(route.broken.is_some());
-            winners.insert(rank(&route.path), index);
+            winners.insert(matched, index);
             continue;
         };
         let (owner, loser) = (winner.owner(drafts).reference(), index.owner(drafts).reference());
         ledger.entry(&loser).lost += 1;
-        let conflict = Conflict { host: host.to_string(), path: route.path.to_string(), owner };
+        let conflict = Conflict {
+            host: host.to_string(),
+            path: conditions::name(&route.path, &route.conditions),
+            owner,
+        };
         ledger.conflict(&loser, &route.field, conflict);
     }
-    winners.into_values().collect()
+    let mut winners: Vec<_> = winners.into_values().collect();
+    winners.sort_by_key(|index| (rank(index.of(drafts)), *index));
+    winners
 }
 
 /// Two prefixes that match one path are prefixes of one another, so the longer in bytes is the longer in segments.
-fn rank(path: &PathMatch) -> (bool, std::cmp::Reverse<usize>, &str) {
-    match path {
-        PathMatch::Exact(path) => (false, std::cmp::Reverse(0), path),
-        PathMatch::Prefix(path) => (true, std::cmp::Reverse(path.len()), path),
+fn rank(route: &DraftRoute) -> (bool, Reverse<usize>, &str, Reverse<usize>) {
+    let conditions = Reverse(route.conditions.count());
+    match &route.path {
+        PathMatch::Exact(path) => (false, Reverse(0), path, conditions),
+        PathMatch::Prefix(path) => (true, Reverse(path.len()), path, conditions),
     }
+}
+
+/// Whether it takes every request that reaches it.
+fn takes_everything(route: &DraftRoute) -> bool {
+    route.conditions == Conditions::default() && matches!(&route.path, PathMatch::Prefix(path) if path == "/")
 }
 
 /// The oldest fallback of each host that an object with a fallback names.
@@ -156,10 +172,10 @@ fn add_fallbacks(
         arranged.entry(HostPattern::Any).or_default();
     }
     for (host, routes) in arranged {
-        let whole =
-            |index: &RouteIndex| matches!(&index.of(drafts).path, PathMatch::Prefix(path) if path == "/");
-        if !routes.iter().any(whole) {
-            routes.extend(own.get(host).copied().or(everywhere));
+        for fallback in [own.get(host).copied(), everywhere].into_iter().flatten() {
+            if !routes.iter().any(|index| takes_everything(index.of(drafts))) {
+                routes.push(fallback);
+            }
         }
     }
 }
@@ -181,7 +197,7 @@ impl RouteIndex {
         &drafts[self.draft].owner
     }
 
-    pub(crate) fn of(self, drafts: &[Draft]) -> &crate::draft::DraftRoute {
+    pub(crate) fn of(self, drafts: &[Draft]) -> &DraftRoute {
         let draft = &drafts[self.draft];
         match self.route {
             Position::Rule(index) => &draft.routes[index],

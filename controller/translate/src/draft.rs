@@ -4,7 +4,7 @@
 use crds::diagnostic::{ObjectRef, quoted};
 use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use snapshot::{HostPattern, PathMatch, Serves};
+use snapshot::{CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
 
 /// An object that asks for routes. The order is seniority: who comes first wins a conflict. An absent creation
 /// time counts as oldest; ties go by namespace and name, then kind.
@@ -54,6 +54,7 @@ pub(crate) struct DraftRoute {
     /// The field that declares the match.
     pub(crate) field: String,
     pub(crate) path: PathMatch,
+    pub(crate) conditions: Conditions,
     pub(crate) serves: Serves,
     pub(crate) backends: Vec<DraftBackend>,
     pub(crate) patch: PolicyPatch,
@@ -92,6 +93,9 @@ pub(crate) struct DraftTls {
     pub(crate) hosts: Vec<HostPattern>,
     /// Absent: the default certificate.
     pub(crate) secret: Option<String>,
+    pub(crate) min_version: Option<TlsVersion>,
+    /// Empty: nothing is said of them.
+    pub(crate) cipher_suites: Vec<CipherSuite>,
     pub(crate) field: String,
 }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use crds::annotations;
 use crds::diagnostic::{Diagnostic, ObjectRef, quoted};
 use k8s_openapi::api::discovery::v1::{self as api, EndpointSlice};
-use snapshot::{Endpoint, Endpoints, Key, Section, Slice, Snapshot, Upstream, UpstreamId};
+use snapshot::{Endpoint, Endpoints, Key, Section, Slice, Snapshot, UpstreamId};
 
 use crate::backends::Upstreams;
 use crate::report::{Ledger, remark};
@@ -20,8 +20,7 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 type SlicesByService<'a> = BTreeMap<Name, Vec<(&'a Name, &'a EndpointSlice)>>;
 
-/// Puts the sections of these upstreams into the snapshot: each one's own, and one for each slice that has
-/// endpoints of it.
+/// Puts the sections of these upstreams into the snapshot: one for each slice that has endpoints of it.
 pub(crate) fn insert(
     upstreams: &Upstreams,
     store: &Store,
@@ -31,7 +30,6 @@ pub(crate) fn insert(
 ) {
     let by_service = slices_by_service(store);
     for (upstream, port_name) in upstreams {
-        snapshot.insert(Key::Upstream(upstream.clone()), &Section::Upstream(Upstream::default()));
         let service = Name::new(&upstream.namespace, &upstream.service);
         let slices = by_service.get(&service).map_or(&[][..], Vec::as_slice);
         let mut reader = Reader { local, ledger };

@@ -9,29 +9,32 @@ use crds::policy::PolicyPatch;
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, ServiceBackendPort,
 };
-use snapshot::{HostPattern, PathMatch, Serves};
+use snapshot::{Conditions, HostPattern, PathMatch, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef};
 use crate::report::{Ledger, remark};
+use crate::{conditions, policy};
 
 /// What `RouteId` calls the route of `spec.defaultBackend`.
 const DEFAULT_BACKEND: &str = "defaultBackend";
+
+/// The field of remarks that are about a setting, whichever key it came by.
+const ANNOTATIONS: &str = "metadata.annotations";
 
 /// What an Ingress asks for. `None` where its annotations say that it is no set of routes of its own.
 pub(crate) fn draft(owner: Owner, ingress: &Ingress, nginx: bool, ledger: &mut Ledger) -> Option<Draft> {
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = ingress.metadata.annotations.as_ref().unwrap_or(&none);
-    let reading = annotations::read(annotations, &object, nginx);
-    for diagnostic in reading.diagnostics {
+    let mut reading = annotations::read(annotations, &object, nginx);
+    for diagnostic in std::mem::take(&mut reading.diagnostics) {
         ledger.note(diagnostic);
     }
     ledger.entry(&object).rejected = reading.left_out.clone().or_else(|| reading.closed.clone());
     if reading.left_out.is_some() {
         return None;
     }
-    let mut reader =
-        Reader { owner: &owner, patch: reading.patch, closed: reading.closed, hosts: Vec::new(), ledger };
+    let mut reader = Reader::new(&owner, reading, ledger);
     let empty = IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&empty);
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
@@ -46,13 +49,56 @@ pub(crate) fn draft(owner: Owner, ingress: &Ingress, nginx: bool, ledger: &mut L
 struct Reader<'a> {
     owner: &'a Owner,
     patch: PolicyPatch,
+    conditions: Conditions,
     closed: Option<String>,
     /// What the rules name.
     hosts: Vec<HostPattern>,
     ledger: &'a mut Ledger,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(owner: &'a Owner, reading: annotations::Reading, ledger: &'a mut Ledger) -> Self {
+        let annotations::Reading { patch, closed, .. } = reading;
+        let (hosts, conditions) = (Vec::new(), Conditions::default());
+        let mut reader = Self { owner, patch, conditions, closed, hosts, ledger };
+        reader.settings();
+        reader
+    }
+
+    /// Looks at what the annotations say beyond their own grammar.
+    fn settings(&mut self) {
+        for unusable in policy::usable(&mut self.patch) {
+            let message = format!("{}: {}", unusable.field, unusable.message);
+            let object = self.owner.reference();
+            self.ledger.warn(remark(&object, ANNOTATIONS, "UnsupportedValue", message, unusable.remedy));
+        }
+        match conditions::subprotocols(self.patch.ingress.subprotocols.as_deref().unwrap_or_default()) {
+            Ok(subprotocols) => self.conditions.subprotocols = subprotocols,
+            Err((_, message, remedy)) => self.close(message, remedy),
+        }
+        let suites = self.patch.ingress.tls_cipher_suites.as_deref().unwrap_or_default();
+        let min_version = self.patch.ingress.tls_min_version.map(policy::tls_version).unwrap_or_default();
+        if !policy::negotiable(min_version, &policy::cipher_suites(suites)) {
+            self.patch.ingress.tls_cipher_suites = None;
+            self.close(policy::NOT_NEGOTIABLE.into(), policy::NEGOTIABLE);
+        }
+    }
+
+    /// A setting that would keep somebody out cannot be kept: every route answers 503.
+    fn close(&mut self, message: String, remedy: &str) {
+        let object = self.owner.reference();
+        self.ledger.entry(&object).rejected.get_or_insert_with(|| message.clone());
+        self.closed.get_or_insert_with(|| message.clone());
+        self.ledger.note(remark(&object, ANNOTATIONS, "UnsupportedValue", message, remedy));
+    }
+
+    fn serves(&self) -> Serves {
+        match self.patch.ingress.websocket_only {
+            Some(true) => Serves::WebSocketOnly,
+            Some(false) | None => Serves::Everything,
+        }
+    }
+
     fn rules(&mut self, spec: &IngressSpec) -> Vec<DraftRoute> {
         let mut routes = Vec::new();
         for (index, rule) in spec.rules.iter().flatten().enumerate() {
@@ -139,7 +185,8 @@ impl Reader<'_> {
             rule: host.to_string(),
             field: field.to_owned(),
             path: matched,
-            serves: Serves::Everything,
+            conditions: self.conditions.clone(),
+            serves: self.serves(),
             backends,
             patch: self.patch.clone(),
             broken,
@@ -189,9 +236,26 @@ impl Reader<'_> {
                 each.filter_map(|(index, text)| self.host(text, format!("{field}.hosts[{index}]"))).collect()
             };
             let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
-            all.push(DraftTls { hosts, secret, field });
+            let patch = &self.patch.ingress;
+            let min_version = patch.tls_min_version.map(policy::tls_version);
+            let cipher_suites = policy::cipher_suites(patch.tls_cipher_suites.as_deref().unwrap_or_default());
+            all.push(DraftTls { hosts, secret, min_version, cipher_suites, field });
         }
+        self.warn_of_no_tls(&all);
         all
+    }
+
+    fn warn_of_no_tls(&mut self, tls: &[DraftTls]) {
+        let patch = &self.patch.ingress;
+        if tls.is_empty() && (patch.tls_min_version.is_some() || patch.tls_cipher_suites.is_some()) {
+            self.ledger.warn(remark(
+                &self.owner.reference(),
+                ANNOTATIONS,
+                "NotApplicable",
+                "TLS versions and cipher suites are set, but spec.tls names no host that they are for",
+                "name the hosts in spec.tls",
+            ));
+        }
     }
 
     /// It stands for the hosts of the rules; without rules for those of the certificates, and for everything else.
@@ -211,7 +275,8 @@ impl Reader<'_> {
             rule: DEFAULT_BACKEND.into(),
             field: field.into(),
             path: PathMatch::Prefix("/".into()),
-            serves: Serves::Everything,
+            conditions: self.conditions.clone(),
+            serves: self.serves(),
             backends,
             patch: self.patch.clone(),
             broken,

@@ -11,10 +11,12 @@
 
 mod backends;
 mod class;
+mod conditions;
 mod conflict;
 mod draft;
 mod endpoints;
 mod ingress;
+mod policy;
 mod report;
 mod resolve;
 mod settings;

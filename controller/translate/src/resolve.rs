@@ -2,9 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::duration::Duration;
-use crds::policy::TimeoutsPatch;
-use snapshot::{Action, Host, Key, Millis, ObjectRef, Route, RouteId, Section, Snapshot, Timeouts};
+use snapshot::{Action, Host, Key, ObjectRef, Route, RouteId, Section, Snapshot};
 
 use crate::backends::{self, Upstreams};
 use crate::conflict::{Arranged, Position, RouteIndex};
@@ -12,6 +10,7 @@ use crate::draft::Draft;
 use crate::report::Ledger;
 use crate::store::Store;
 use crate::tls::Bindings;
+use crate::{conditions, policy};
 
 /// What each drafted route does, and the upstreams that exist of all that are named.
 pub(crate) fn actions(
@@ -63,23 +62,20 @@ fn route(index: RouteIndex, drafts: &[Draft], action: Action, has_tls: bool) -> 
     let owner = index.owner(drafts).reference();
     let owner = ObjectRef { kind: owner.kind, namespace: owner.namespace, name: owner.name };
     Route {
-        id: RouteId { owner, rule: draft.rule.clone(), matched: draft.path.to_string() },
+        id: RouteId {
+            owner,
+            rule: draft.rule.clone(),
+            matched: conditions::name(&draft.path, &draft.conditions),
+        },
         path: draft.path.clone(),
+        conditions: draft.conditions.clone(),
         action,
         serves: draft.serves,
-        redirect_to_tls: draft.patch.redirect_to_tls.unwrap_or(has_tls),
-        timeouts: timeouts(&draft.patch.timeouts),
-    }
-}
-
-fn timeouts(patch: &TimeoutsPatch) -> Timeouts {
-    let default = Timeouts::default();
-    let or = |set: Option<Duration>, default: Millis| set.map_or(default, |set| Millis(set.as_millis()));
-    Timeouts {
-        connect: or(patch.connect, default.connect),
-        handshake: or(patch.handshake, default.handshake),
-        idle: or(patch.idle, default.idle),
-        send: or(patch.send, default.send),
-        request: or(patch.request, default.request),
+        redirect: policy::redirect(draft.patch.redirect, has_tls),
+        balance: policy::balance(&draft.patch.load_balancing),
+        rewrite: policy::rewrite(&draft.patch.rewrite),
+        max_body: draft.patch.max_body.filter(|bytes| *bytes > 0),
+        access_log: draft.patch.access_log.unwrap_or(true),
+        timeouts: policy::timeouts(&draft.patch.timeouts),
     }
 }

@@ -7,9 +7,7 @@ use crds::diagnostic::ObjectRef;
 use k8s_openapi::api::core::v1::Secret;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use snapshot::{
-    Certificate, CertificateKey, HostPattern, HostTls, Key, PrivateKey, Section, Snapshot, TlsVersion,
-};
+use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, Key, PrivateKey, Section, Snapshot};
 
 use crate::draft::{Draft, DraftTls, Owner};
 use crate::report::{Conflict, Ledger, remark};
@@ -18,10 +16,10 @@ use crate::store::{Name, Store};
 
 const SECRET_TYPE: &str = "kubernetes.io/tls";
 
-/// Which certificate each host has, by the oldest object that names it.
+/// The TLS settings of each host, by the oldest object that names it.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings<'a> {
-    by_host: BTreeMap<HostPattern, (&'a Owner, CertificateKey)>,
+    by_host: BTreeMap<HostPattern, (&'a Owner, HostTls)>,
 }
 
 impl Bindings<'_> {
@@ -34,8 +32,8 @@ impl Bindings<'_> {
             }
             _ => None,
         };
-        let (_, certificate) = self.by_host.get(host).or_else(wildcard)?;
-        Some(HostTls { certificate: certificate.clone(), min_version: TlsVersion::V1_2 })
+        let (_, tls) = self.by_host.get(host).or_else(wildcard)?;
+        Some(tls.clone())
     }
 
     /// Every host that is named under tls.
@@ -69,7 +67,7 @@ pub(crate) fn bind<'a>(
                 let field = format!("{}.secretName", tls.field);
                 ledger.unresolved(reason, remark(&draft.owner.reference(), field, reason, message, remedy));
             }
-            bindings.add(&draft.owner, tls, &key, ledger);
+            bindings.add(&draft.owner, tls, key, ledger);
         }
     }
     bindings
@@ -100,17 +98,26 @@ fn certificate(
 }
 
 impl<'a> Bindings<'a> {
-    fn add(&mut self, owner: &'a Owner, tls: &DraftTls, key: &CertificateKey, ledger: &mut Ledger) {
+    fn add(&mut self, owner: &'a Owner, tls: &DraftTls, certificate: CertificateKey, ledger: &mut Ledger) {
+        let min_version = tls.min_version.unwrap_or_default();
+        let wanted = HostTls { certificate, min_version, cipher_suites: tls.cipher_suites.clone() };
         let hosts: BTreeSet<_> = tls.hosts.iter().collect();
         for host in hosts {
-            let (older, theirs) = self.by_host.entry(host.clone()).or_insert_with(|| (owner, key.clone()));
-            if theirs != key {
+            let (older, theirs) = self.by_host.entry(host.clone()).or_insert_with(|| (owner, wanted.clone()));
+            if !satisfies(theirs, tls, &wanted) {
                 let conflict =
                     Conflict { host: host.to_string(), path: "tls".into(), owner: older.reference() };
                 ledger.conflict(&owner.reference(), &tls.field, conflict);
             }
         }
     }
+}
+
+/// Whether a host has what is asked for. Who leaves versions or suites out asks for none in particular.
+fn satisfies(host: &HostTls, asked: &DraftTls, wanted: &HostTls) -> bool {
+    host.certificate == wanted.certificate
+        && asked.min_version.is_none_or(|version| version == host.min_version)
+        && (asked.cipher_suites.is_empty() || asked.cipher_suites == host.cipher_suites)
 }
 
 /// Why there is no certificate: reason, message, remedy.

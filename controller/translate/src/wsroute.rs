@@ -7,10 +7,11 @@ use crds::diagnostic::{ObjectRef, quoted};
 use crds::policy::PolicyPatch;
 use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use snapshot::{HostPattern, PathMatch, Serves};
+use snapshot::{Conditions, HostPattern, PathMatch, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef};
 use crate::report::{Ledger, remark};
+use crate::{conditions, policy};
 
 /// What a WsRoute asks for.
 pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft {
@@ -24,6 +25,7 @@ pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft
     ledger.entry(&object).rejected.clone_from(&reading.closed);
     let mut reader = Reader { object: &object, closed: reading.closed, ledger };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
+    let tls = reader.tls(&route.spec.tls, &hosts);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
     let mut names = BTreeSet::new();
     let rules = route.spec.rules.iter().enumerate();
@@ -33,7 +35,6 @@ pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft
             reader.rule(rule, &format!("spec.rules[{index}]"), &hosts, &policy, again)
         })
         .collect();
-    let tls = reader.tls(&route.spec.tls, &hosts);
     Draft { owner, routes, fallback: None, tls }
 }
 
@@ -64,9 +65,14 @@ impl Reader<'_> {
 
     fn policy(&mut self, policy: Option<&Policy>, field: &str) -> PolicyPatch {
         let Some(policy) = policy else { return PolicyPatch::default() };
-        let (patch, diagnostics) = policy.read(self.object, field);
+        let (mut patch, diagnostics) = policy.read(self.object, field);
         for diagnostic in diagnostics {
             self.ledger.note(diagnostic);
+        }
+        for unusable in policy::usable(&mut patch) {
+            let field = format!("{field}.{}", unusable.field);
+            let remark = remark(self.object, field, "UnsupportedValue", unusable.message, unusable.remedy);
+            self.ledger.warn(remark);
         }
         patch
     }
@@ -84,11 +90,12 @@ impl Reader<'_> {
         let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
         self.matches(&rule.matches, field)
             .into_iter()
-            .map(|(path, field_of_match)| DraftRoute {
+            .map(|(path, conditions, field_of_match)| DraftRoute {
                 hosts: hosts.to_vec(),
                 rule: rule.name.clone(),
                 field: field_of_match,
                 path,
+                conditions,
                 serves,
                 backends: backends(rule, field),
                 patch: patch.clone(),
@@ -123,15 +130,24 @@ impl Reader<'_> {
         broken
     }
 
-    fn matches(&mut self, matches: &[Match], field: &str) -> Vec<(PathMatch, String)> {
+    /// What does not read is left out: never a match without its path or one of its conditions.
+    fn matches(&mut self, matches: &[Match], field: &str) -> Vec<(PathMatch, Conditions, String)> {
+        let every = PathMatch::Prefix("/".into());
         if matches.is_empty() {
-            return vec![(PathMatch::Prefix("/".into()), field.to_owned())];
+            return vec![(every, Conditions::default(), field.to_owned())];
         }
         let mut found = Vec::new();
         for (index, matched) in matches.iter().enumerate() {
             let field = format!("{field}.matches[{index}]");
+            let conditions = match conditions::read(matched) {
+                Ok(conditions) => conditions,
+                Err((part, message, remedy)) => {
+                    self.invalid(format!("{field}.{part}"), "InvalidMatch", message, remedy);
+                    continue;
+                }
+            };
             let Some(path) = &matched.path else {
-                found.push((PathMatch::Prefix("/".into()), field));
+                found.push((every.clone(), conditions, field));
                 continue;
             };
             let comparison = match path.kind {
@@ -139,7 +155,7 @@ impl Reader<'_> {
                 PathKind::Prefix => Comparison::Prefix,
             };
             match draft::path(&path.value, comparison) {
-                Ok(path) => found.push((path, field)),
+                Ok(path) => found.push((path, conditions, field)),
                 Err(message) => {
                     let remedy = "write a path as a request has it, from its slash on";
                     self.invalid(format!("{field}.path.value"), "InvalidPath", message, remedy);
@@ -155,9 +171,22 @@ impl Reader<'_> {
             let field = format!("spec.tls[{index}]");
             let hosts = self.hosts(&tls.hosts, &format!("{field}.hosts"), hosts);
             let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
-            drafts.push(DraftTls { hosts, secret, field });
+            let min_version = tls.min_version.map(policy::tls_version);
+            let mut cipher_suites = policy::cipher_suites(&tls.cipher_suites);
+            if !policy::negotiable(min_version.unwrap_or_default(), &cipher_suites) {
+                cipher_suites.clear();
+                self.close(format!("{field}.cipherSuites"), policy::NOT_NEGOTIABLE, policy::NEGOTIABLE);
+            }
+            drafts.push(DraftTls { hosts, secret, min_version, cipher_suites, field });
         }
         drafts
+    }
+
+    /// A setting that would keep somebody out cannot be kept: every route answers 503.
+    fn close(&mut self, field: String, message: &str, remedy: &str) {
+        self.ledger.entry(self.object).rejected.get_or_insert_with(|| message.to_owned());
+        self.closed.get_or_insert_with(|| message.to_owned());
+        self.ledger.note(remark(self.object, field, "UnsupportedValue", message, remedy));
     }
 
     fn invalid(&mut self, field: String, reason: &str, message: String, remedy: &str) {

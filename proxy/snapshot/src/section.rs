@@ -101,7 +101,9 @@ pub struct HostTls {
     pub certificate: CertificateKey,
     /// The lowest version accepted.
     pub min_version: TlsVersion,
-    /// The cipher suites accepted, each once, in the order of preference. Empty: the proxy's own choice.
+    /// The cipher suites accepted, each once, in the order of preference, of all versions: a list that names none of
+    /// TLS 1.3 leaves TLS 1.2 only. Empty: the proxy's own choice. A list of which no suite belongs to a version that
+    /// is accepted cannot be served.
     pub cipher_suites: Vec<CipherSuite>,
 }
 
@@ -128,6 +130,21 @@ pub enum CipherSuite {
     TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
     TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
     TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
+impl CipherSuite {
+    /// Every one.
+    pub const ALL: [Self; 9] = [
+        Self::TLS_AES_256_GCM_SHA384,
+        Self::TLS_AES_128_GCM_SHA256,
+        Self::TLS_CHACHA20_POLY1305_SHA256,
+        Self::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        Self::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+        Self::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        Self::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        Self::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Self::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ];
 }
 
 /// A Kubernetes object by identity, never by UID.

@@ -25,7 +25,6 @@ use crate::feed::FeedState;
 use crate::http::Pool;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
-use crate::tls::Policies;
 use crate::worker::Shared;
 
 const HOST: &str = "app.test";
@@ -45,13 +44,12 @@ impl World {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let generation = Generation { epoch: 1, number: 1 };
         let snapshot = snapshot(routes, endpoints);
-        let empty = Table::empty(provider.clone());
+        let empty = Table::empty(provider);
         let (table, quarantined) = Table::build(generation, snapshot, &empty, SystemTime::now());
         assert!(quarantined.is_empty(), "{quarantined:?}");
         table.install();
         let table = Arc::new(ArcSwap::from_pointee(table));
         let shared = Shared {
-            tls: Policies::new(&provider, &table).unwrap(),
             table,
             telemetry: Telemetry::new(),
             public_http_port: 80,

@@ -2,7 +2,7 @@
 
 use std::future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -47,6 +47,8 @@ pub(super) struct Session<'a> {
     assembler: Assembler,
     /// A generation was refused before its end: what is left of it is passed over.
     refusing: bool,
+    /// A generation was acknowledged on this connection, and may be again.
+    acknowledged: bool,
 }
 
 /// What a generation that was applied leaves to be said.
@@ -74,12 +76,19 @@ impl<'a> Session<'a> {
             received: BytesMut::new(),
             assembler: Assembler::default(),
             refusing: false,
+            acknowledged: false,
         };
         session.greet(shutdown).await?;
-        while let Some(frame) = session.next(session.in_the_middle(), shutdown).await? {
-            session.take(frame).await?;
+        loop {
+            let (urgent, may_speak) = (session.in_the_middle(), session.acknowledged);
+            tokio::select! {
+                frame = session.next(urgent, shutdown) => match frame? {
+                    Some(frame) => session.take(frame).await?,
+                    None => return Ok(()),
+                },
+                () = feed.expired.notified(), if may_speak => session.acknowledge_again().await?,
+            }
         }
-        Ok(())
     }
 
     async fn greet(&mut self, shutdown: &CancellationToken) -> Result<(), SessionError> {
@@ -178,7 +187,12 @@ impl<'a> Session<'a> {
     /// Carries a complete generation out, off this thread.
     async fn commit(&mut self, commit: ToProxy) -> Result<Option<Applied>, String> {
         let (assembler, table) = (std::mem::take(&mut self.assembler), self.feed.table.clone());
-        let work = tokio::task::spawn_blocking(move || apply(assembler, commit, &table));
+        let replacing = self.feed.replacing.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            // Whoever panicked while holding it replaced nothing.
+            let _alone = replacing.lock().unwrap_or_else(PoisonError::into_inner);
+            apply(assembler, commit, &table)
+        });
         match work.await {
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => Err(error.to_string()),
@@ -188,7 +202,7 @@ impl<'a> Session<'a> {
     }
 
     async fn applied(&mut self, applied: Applied) -> Result<(), SessionError> {
-        let Applied { generation, sections, mut quarantined, fresh } = applied;
+        let Applied { generation, sections, quarantined, fresh } = applied;
         self.feed.state.send_modify(|state| {
             state.generation = generation;
             state.applied += 1;
@@ -197,14 +211,27 @@ impl<'a> Session<'a> {
         });
         self.feed.ready.send_replace(true);
         self.feed.changed.notify_one();
-        for Quarantined { key, reason } in &fresh {
-            warn!(section = %key, reason, "section is not served as received");
-        }
+        super::tell(&fresh);
         info!(generation = generation.number, sections, quarantined = quarantined.len(), "table applied");
+        self.acknowledge(generation, quarantined).await
+    }
+
+    /// Says of the generation that is served what has become of it since.
+    async fn acknowledge_again(&mut self) -> Result<(), SessionError> {
+        let table = self.feed.table.load_full();
+        self.acknowledge(table.generation(), table.quarantined()).await
+    }
+
+    async fn acknowledge(
+        &mut self,
+        generation: Generation,
+        mut quarantined: Vec<Quarantined>,
+    ) -> Result<(), SessionError> {
         let left_out = bound(&mut quarantined);
         if left_out > 0 {
             warn!(left_out, "the acknowledgement cannot name every section that is not served as received");
         }
+        self.acknowledged = true;
         self.send(&ToController::Applied { generation, quarantined }).await
     }
 
@@ -247,8 +274,7 @@ fn apply(
     let next = Arc::new(next);
     table.store(next.clone());
     next.install();
-    let before = held.quarantined();
-    let fresh = quarantined.iter().filter(|section| !before.contains(section)).cloned().collect();
+    let fresh = super::fresh(&next, &held);
     Ok(Some(Applied { generation, sections, quarantined, fresh }))
 }
 

@@ -82,6 +82,7 @@ impl Running {
             last_good: Some(folder.path().join("last-good")),
             storage: Storage::AnyDisk,
             patience: PATIENCE,
+            judge_interval: PATIENCE,
             ..FeedConfig::new(folder.path().join("feed.sock"))
         };
         let (table, shutdown) = (empty_table(), CancellationToken::new());
@@ -363,6 +364,39 @@ async fn what_is_quarantined_is_told_each_time_and_fits_a_frame() {
     more.remove(&host("good"));
     let again = controller.publish(number(3), Some(&few), &more).await.unwrap();
     assert_eq!(again, told, "told although nothing of it changed");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_expires_is_told_without_being_asked() {
+    let mut running = Running::start();
+    let mut controller = Controller::accept(&running.listen()).await;
+    // Enough for the first acknowledgement, and soon over.
+    let not_after = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64 + 2;
+    let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+    let pair = snapshot::Certificate::Pair {
+        chain: vec![made.cert.der().to_vec().into()],
+        key: snapshot::PrivateKey::new(&made.signing_key.serialize_der()),
+        not_after,
+    };
+    let key = Key::Certificate(snapshot::CertificateKey { namespace: "d".into(), secret: "c".into() });
+    let mut one = snapshot(&["a"]);
+    one.insert(key.clone(), &Section::Certificate(pair));
+    assert_eq!(controller.publish(number(1), None, &one).await, Ok(vec![]));
+    let told = controller.answer(number(1)).await.unwrap();
+    assert_eq!((told.len(), &told[0].key), (1, &key));
+    assert!(told[0].reason.contains("expired"), "{told:?}");
+    running.state(|state| state.quarantined == 1).await;
+    // The next generation is put together from the same sections, and another connection is told again.
+    let two = {
+        let mut two = one.clone();
+        two.insert(host("b"), &Section::Host(Host { tls: None, routes: vec![route("b")] }));
+        two
+    };
+    assert_eq!(controller.publish(number(2), Some(&one), &two).await, Ok(told.clone()));
+    drop(controller);
+    let mut controller = Controller::accept(&running.listen()).await;
+    assert_eq!(controller.publish(number(3), Some(&two), &two).await, Ok(told));
     running.stop().await;
 }
 

@@ -23,6 +23,10 @@ use crate::scratch;
 /// The most plaintext of one record (RFC 8446 §5.1).
 const RECORD_PLAINTEXT: usize = 16 * 1024;
 
+/// What is held of a message that its peer cuts into small records. Without client certificates a flight of the client
+/// has 100 bytes.
+const MAX_FLIGHT: usize = 64 * 1024;
+
 /// The server's end of one TLS connection.
 pub struct TlsLeg {
     stream: TcpStream,
@@ -50,6 +54,9 @@ pub enum HandshakeError {
     /// The peer left.
     #[error("peer closed during the handshake")]
     Closed,
+    /// The peer sends more than a handshake has.
+    #[error("peer sent too much for a handshake")]
+    TooLong,
     /// The TLS library refused. Its alert was sent.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
@@ -110,6 +117,9 @@ impl TlsLeg {
                 return Ok(leg);
             }
             received = std::mem::take(&mut leg.incoming);
+            if received.len() > MAX_FLIGHT {
+                return Err(HandshakeError::TooLong);
+            }
             if leg.ended.read || poll_fn(|cx| leg.poll_receive(cx, &mut received)).await? == 0 {
                 return Err(HandshakeError::Closed);
             }

@@ -10,18 +10,19 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use imbl::HashMap;
+use imbl::{HashMap, OrdMap};
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
-    Balance, Certificate, CertificateKey, Endpoint, HostPattern, Key, ListenerName, ObjectRef, PathMatch,
-    Redirect, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
+    Balance, Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef,
+    PathMatch, Redirect, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
 };
 
-use super::hosts::Host;
+use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::forward::Rewrite;
 use crate::telemetry::AccessLog;
+use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream, Weighted};
 
 /// Upstreams by name: those that a route names or a slice fills.
@@ -65,8 +66,8 @@ pub(super) struct Updates {
 enum Verdict {
     /// Served as received.
     Served,
-    /// Served as received although something is wrong with it: there is nothing better.
-    ServedFaulty(String),
+    /// Served as received although it has expired: there is nothing better.
+    Expired,
     /// What was there before stays. The reason is `None` where the section itself says that it has nothing to
     /// serve.
     Kept(Option<String>),
@@ -92,9 +93,7 @@ impl Table {
         let mut builder = Builder {
             previous,
             next: previous.successor(generation, snapshot),
-            now: now
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)),
+            now: seconds(now),
             created: HashSet::new(),
             changed: HashSet::new(),
             released: HashSet::new(),
@@ -128,10 +127,35 @@ impl Table {
         self.stale
             .iter()
             .filter_map(|(key, stale)| {
-                let reason = stale.reason.clone()?;
+                let reason = match (&stale.reason, stale.expired) {
+                    (None, false) => return None,
+                    (None, true) => "the certificate has expired; there is no better one".to_owned(),
+                    (Some(reason), false) => reason.clone(),
+                    (Some(reason), true) => format!("{reason}; the one that is served has expired"),
+                };
                 Some(Quarantined { key: key.clone(), reason })
             })
             .collect()
+    }
+
+    /// The same table as one knows it now, if certificates of it have expired since they were judged last. They go on
+    /// being served; that they have expired is said. Like a table that was built, it follows this one.
+    pub fn judged(&self, now: SystemTime) -> Option<Self> {
+        let now = seconds(now);
+        let mut stale = self.stale.clone();
+        for (key, _) in self.certificates.iter().filter(|(_, served)| served.not_after <= now) {
+            let key = Key::Certificate(CertificateKey::clone(key));
+            match stale.get_mut(&key) {
+                Some(known) => known.expired = true,
+                None => {
+                    let last_good = self.snapshot.encoded(&key).cloned();
+                    stale.insert(key, Stale { reason: None, last_good, expired: true });
+                }
+            }
+        }
+        let expired = |stale: &OrdMap<Key, Stale>| stale.values().filter(|stale| stale.expired).count();
+        (expired(&stale) > expired(&self.stale))
+            .then(|| Self { stale, ..self.successor(self.generation, self.snapshot.clone()) })
     }
 
     /// Every upstream that is known, and how many routes name it: none is left behind by routes that went.
@@ -151,6 +175,8 @@ impl Table {
             https: self.https.clone(),
             hosts: self.hosts.clone(),
             certificates: self.certificates.clone(),
+            policies: self.policies.clone(),
+            default_tls: self.default_tls.clone(),
             upstreams: self.upstreams.clone(),
             lives: self.lives.clone(),
             updates: Updates::default(),
@@ -192,16 +218,22 @@ impl Builder<'_> {
                 self.next.stale.remove(key);
                 return;
             }
-            Verdict::ServedFaulty(reason) => Stale { reason: Some(reason), last_good: Some(bytes.clone()) },
+            Verdict::Expired => Stale { reason: None, last_good: Some(bytes.clone()), expired: true },
             Verdict::Kept(reason) => {
                 let last_good = self.last_good(key);
                 if let (None, Key::Host(pattern)) = (&last_good, key) {
                     self.close_host(pattern, reason.clone().unwrap_or_default());
                 }
-                Stale { reason, last_good }
+                Stale { reason, last_good, expired: self.has_expired(key) }
             }
         };
         self.next.stale.insert(key.clone(), stale);
+    }
+
+    /// Whether what is served under this key is a certificate that has expired.
+    fn has_expired(&self, key: &Key) -> bool {
+        let Key::Certificate(key) = key else { return false };
+        self.next.certificates.get(key).is_some_and(|served| served.not_after <= self.now)
     }
 
     fn section_gone(&mut self, key: &Key) {
@@ -256,15 +288,14 @@ impl Builder<'_> {
             ));
         }
         self.next.certificates.insert(Arc::new(key.clone()), Arc::new(served));
-        if expired {
-            return Verdict::ServedFaulty("the certificate has expired; there is no better one".to_owned());
-        }
-        Verdict::Served
+        if expired { Verdict::Expired } else { Verdict::Served }
     }
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
-        let rewrites = match check::host(pattern, &host) {
-            Ok(rewrites) => rewrites,
+        let checked = check::host(pattern, &host)
+            .and_then(|rewrites| Ok((rewrites, host.tls.map(|tls| self.tls(tls)).transpose()?)));
+        let (rewrites, tls) = match checked {
+            Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let mut paths = Paths::new();
@@ -273,8 +304,13 @@ impl Builder<'_> {
                 place.push(self.route(route, rewrite));
             }
         }
-        self.put_host(pattern, Host { tls: host.tls, paths });
+        self.put_host(pattern, Host { tls, paths });
         Verdict::Served
+    }
+
+    fn tls(&mut self, tls: HostTls) -> Result<Tls, String> {
+        let config = self.next.policies.config(Policy::from(&tls))?;
+        Ok(Tls { certificate: tls.certificate, config })
     }
 
     /// A host that has no good form answers 503 to everything, lest a less specific host answers for it.
@@ -403,4 +439,9 @@ impl Builder<'_> {
         }
         self.next
     }
+}
+
+/// Seconds since the Unix epoch, as certificates count them.
+fn seconds(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 
 use imbl::HashMap;
-use snapshot::{HostPattern, HostTls};
+use rustls::ServerConfig;
+use snapshot::{CertificateKey, HostPattern};
 
 use super::paths::Paths;
 
 /// One host.
 pub(super) struct Host {
-    pub(super) tls: Option<HostTls>,
+    pub(super) tls: Option<Tls>,
     pub(super) paths: Paths,
+}
+
+/// TLS of one host.
+pub(super) struct Tls {
+    pub(super) certificate: CertificateKey,
+    pub(super) config: Arc<ServerConfig>,
 }
 
 /// All hosts. Cloning is cheap, and the clone shares what is not changed in it.

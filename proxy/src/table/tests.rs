@@ -10,9 +10,9 @@ use bytes::Bytes;
 use rustls::crypto::aws_lc_rs;
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
-    Action as Act, Balance, Certificate, CertificateKey, Condition, Conditions, Endpoint, Endpoints,
-    HashPart, Host, HostPattern, HostTls, Key, ListenerName, Millis, ObjectRef, PathMatch, PathRewrite,
-    PrivateKey, RouteId, Section, Serves, Slice, Snapshot, TlsVersion, UpstreamId, ValueMatch,
+    Action as Act, Balance, Certificate, CertificateKey, CipherSuite, Condition, Conditions, Endpoint,
+    Endpoints, HashPart, Host, HostPattern, HostTls, Key, ListenerName, Millis, ObjectRef, PathMatch,
+    PathRewrite, PrivateKey, RouteId, Section, Serves, Slice, Snapshot, TlsVersion, UpstreamId, ValueMatch,
     WeightedUpstream,
 };
 use tokio::time::Instant;
@@ -362,6 +362,45 @@ fn an_expired_certificate_is_served_only_for_want_of_a_better_one() {
     assert_eq!((quarantined.len(), served(&table, Some("h"))), (1, Some(older.0[0].to_vec())));
 }
 
+#[test]
+fn what_has_expired_since_is_said_once_and_served_on() {
+    let (first, good, mut snapshot) = (pair(10), pair(100), Snapshot::default());
+    put_tls_host(&mut snapshot, HostPattern::Exact("h".into()), "c", TlsVersion::V1_2);
+    put_pair(&mut snapshot, "c", &first);
+    put_pair(&mut snapshot, "good", &good);
+    let (built, quarantined) = build(&snapshot, &empty());
+    assert!(quarantined.is_empty());
+    let at = |seconds| now() + Duration::from_secs(seconds);
+    assert!(built.judged(at(9)).is_none());
+    let judged = built.judged(at(10)).expect("it has expired");
+    assert_eq!((judged.generation(), judged.digest()), (built.generation(), built.digest()));
+    let quarantined = judged.quarantined();
+    assert_eq!((quarantined.len(), &quarantined[0].key), (1, &Key::Certificate(secret("c"))));
+    assert!(quarantined[0].reason.contains("expired"), "{}", quarantined[0].reason);
+    assert_eq!(served(&judged, Some("h")), Some(first.0[0].to_vec()));
+    assert_eq!(judged.served(), snapshot);
+    assert!(judged.judged(at(11)).is_none(), "that is known already");
+
+    // It is still known in the next table, and forgotten when there is a better one.
+    put_host(&mut snapshot, "other", vec![]);
+    let (next, quarantined) = build(&snapshot, &judged);
+    assert_eq!(quarantined, judged.quarantined());
+    put_pair(&mut snapshot, "c", &good);
+    assert!(build(&snapshot, &next).1.is_empty());
+
+    // What stands in for a certificate that cannot be used may expire too, and is served on for want of a better one.
+    put_pair(&mut snapshot, "c", &(good.0.clone(), first.1.clone(), good.2));
+    let (standing_in, before) = build(&snapshot, &built);
+    let judged = standing_in.judged(at(10)).expect("what is served has expired");
+    let after = judged.quarantined();
+    assert!(
+        after[0].reason.starts_with(&before[0].reason) && after[0].reason.contains("expired"),
+        "{after:?}"
+    );
+    assert_eq!(served(&judged, Some("h")), Some(first.0[0].to_vec()));
+    assert!(judged.judged(at(11)).is_none());
+}
+
 // ---- TLS of hosts
 
 #[test]
@@ -386,6 +425,7 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
         snapshot::Listener { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], default_certificate };
     snapshot.insert(Key::Listener(ListenerName::Https), &Section::Listener(listener));
     let (table, _) = build(&snapshot, &table);
+    let config = |name: &str| table.tls_config(Some(name));
     for (name, certificate, has, version) in [
         ("a.x", "exact", true, TlsVersion::V1_3),
         ("b.x", "wildcard", true, TlsVersion::V1_2),
@@ -397,8 +437,10 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
     ] {
         assert_eq!(served(&table, Some(name)), der(certificate), "{name}");
         assert_eq!(table.has_certificate(name), has, "{name}");
-        assert_eq!(table.tls_min_version(Some(name)), version, "{name}");
+        let example = if version == TlsVersion::V1_3 { "a.x" } else { "b.x" };
+        assert!(Arc::ptr_eq(config(name), config(example)), "{name}");
     }
+    assert!(!Arc::ptr_eq(config("a.x"), config("b.x")));
     assert_eq!(served(&table, None), der("default"));
     assert_eq!(table.trusted_proxies(ListenerName::Https).len(), 1);
     assert!(table.trusted_proxies(ListenerName::Http).is_empty());
@@ -406,6 +448,63 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
     let (table, _) = build(&snapshot, &table);
     assert_eq!(served(&table, None), None);
     assert!(table.trusted_proxies(ListenerName::Https).is_empty());
+}
+
+/// A snapshot of one host, `h`, with these TLS settings.
+fn with_policy(min_version: TlsVersion, cipher_suites: &[CipherSuite]) -> Snapshot {
+    let tls = HostTls { certificate: secret("c"), min_version, cipher_suites: cipher_suites.to_vec() };
+    let mut snapshot = Snapshot::default();
+    snapshot.insert(host_key("h"), &Section::Host(Host { tls: Some(tls), routes: vec![] }));
+    snapshot
+}
+
+#[test]
+fn a_policy_has_the_suites_that_were_named_in_that_order() {
+    let named =
+        [CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, CipherSuite::TLS_CHACHA20_POLY1305_SHA256];
+    let (table, quarantined) = build(&with_policy(TlsVersion::V1_2, &named), &empty());
+    assert!(quarantined.is_empty());
+    let config = table.tls_config(Some("h"));
+    let suites: Vec<_> = config.crypto_provider().cipher_suites.iter().map(|suite| suite.suite()).collect();
+    let wanted = [
+        rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    assert_eq!((&suites[..], config.ignore_client_order), (&wanted[..], true));
+    assert!(!table.tls_config(None).ignore_client_order);
+}
+
+#[test]
+fn a_policy_that_nobody_can_meet_is_quarantined() {
+    let (good, _) = build(&with_policy(TlsVersion::V1_3, &[]), &empty());
+    let only_1_2 = [CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256];
+    let (table, quarantined) = build(&with_policy(TlsVersion::V1_3, &only_1_2), &good);
+    assert_eq!((quarantined.len(), &quarantined[0].key), (1, &host_key("h")));
+    assert!(quarantined[0].reason.contains("cipher suites"), "{}", quarantined[0].reason);
+    assert!(Arc::ptr_eq(table.tls_config(Some("h")), good.tls_config(Some("h"))));
+    // Every suite of the contract is there.
+    for suite in CipherSuite::ALL {
+        let (_, quarantined) = build(&with_policy(TlsVersion::V1_2, &[suite]), &empty());
+        assert!(quarantined.is_empty(), "{quarantined:?}");
+    }
+}
+
+#[test]
+fn a_policy_keeps_its_ticket_keys_as_long_as_a_table_has_it() {
+    let strict = with_policy(TlsVersion::V1_3, &[]);
+    let (first, _) = build(&strict, &empty());
+    let config = Arc::downgrade(first.tls_config(Some("h")));
+    let mut edited = strict.clone();
+    put_tls_host(&mut edited, HostPattern::Exact("other".into()), "c", TlsVersion::V1_3);
+    edited.remove(&host_key("h"));
+    let (second, _) = build(&edited, &first);
+    assert!(Arc::ptr_eq(&config.upgrade().unwrap(), second.tls_config(Some("other"))));
+    let (third, _) = build(&with_policy(TlsVersion::V1_2, &[]), &second);
+    assert!(Arc::ptr_eq(third.tls_config(Some("h")), third.tls_config(None)), "it is the default one");
+    drop((first, second));
+    assert!(config.upgrade().is_none());
+    let (fourth, _) = build(&strict, &third);
+    assert!(!Arc::ptr_eq(fourth.tls_config(Some("h")), third.tls_config(None)));
 }
 
 // ---- what outlives a table

@@ -22,9 +22,7 @@ fn view(outcome: &Outcome) -> Value {
     let mut sections = outcome.snapshot.view()["sections"].take();
     for section in sections.as_object_mut().unwrap().values_mut() {
         for route in section.pointer_mut("/Host/routes").and_then(Value::as_array_mut).into_iter().flatten() {
-            if route["timeouts"] == serde_json::to_value(snapshot::Timeouts::default()).unwrap() {
-                route["timeouts"] = json!("default");
-            }
+            leave_out_defaults(route);
         }
         for der in
             section.pointer_mut("/Certificate/Pair/chain").and_then(Value::as_array_mut).into_iter().flatten()
@@ -45,6 +43,26 @@ fn view(outcome: &Outcome) -> Value {
         })
         .collect();
     json!({"diagnostics": diagnostics, "reports": reports, "sections": sections})
+}
+
+/// What nobody set is not written, so that what somebody did set is seen.
+fn leave_out_defaults(route: &mut Value) {
+    let defaults = json!({
+        "conditions": {"headers": [], "query": [], "subprotocols": []},
+        "redirect": "Never",
+        "balance": "LeastConnections",
+        "rewrite": {"path": null, "host": null},
+        "max_body": null,
+        "access_log": true,
+        "timeouts": snapshot::Timeouts::default(),
+    });
+    let route = route.as_object_mut().unwrap();
+    for (field, default) in defaults.as_object().unwrap() {
+        assert!(route.contains_key(field), "{field}");
+        if route[field] == *default {
+            route.remove(field);
+        }
+    }
 }
 
 #[test]

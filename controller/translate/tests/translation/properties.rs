@@ -267,13 +267,26 @@ proptest! {
         for (key, section) in outcome.snapshot.sections() {
             match section.unwrap() {
                 snapshot::Section::Host(host) => {
-                    let paths: std::collections::BTreeSet<_> = host.routes.iter().map(|route| &route.path).collect();
-                    prop_assert_eq!(paths.len(), host.routes.len(), "{}", key);
-                    let rank = |path: &snapshot::PathMatch| match path {
+                    let rank = |route: &snapshot::Route| match &route.path {
                         snapshot::PathMatch::Exact(_) => 0,
                         snapshot::PathMatch::Prefix(path) => usize::MAX - path.len(),
                     };
-                    prop_assert!(host.routes.is_sorted_by_key(|route| rank(&route.path)), "{}", key);
+                    prop_assert!(host.routes.is_sorted_by_key(rank), "{}", key);
+                    // Of one path, who asks for more comes first, and nothing comes after what takes everything.
+                    let (defaults, rules): (Vec<_>, Vec<_>) =
+                        host.routes.iter().partition(|route| route.id.rule == "defaultBackend");
+                    let matches: std::collections::BTreeSet<_> =
+                        rules.iter().map(|route| (&route.path, &route.conditions)).collect();
+                    prop_assert_eq!(matches.len(), rules.len(), "{}", key);
+                    for two in rules.windows(2).filter(|two| two[0].path == two[1].path) {
+                        prop_assert!(two[0].conditions.count() >= two[1].conditions.count(), "{}", key);
+                    }
+                    prop_assert!(defaults.len() <= 2, "{}", key);
+                    let everything = |route: &snapshot::Route| {
+                        route.path == snapshot::PathMatch::Prefix("/".into()) && route.conditions.count() == 0
+                    };
+                    let first = host.routes.iter().position(everything);
+                    prop_assert!(first.is_none_or(|first| first + 1 == host.routes.len()), "{}", key);
                     routes += host.routes.len();
                     for route in host.routes {
                         if let snapshot::Action::Forward(forward) = route.action {
@@ -282,8 +295,8 @@ proptest! {
                         }
                     }
                 }
-                snapshot::Section::Upstream(_) => {
-                    let snapshot::Key::Upstream(upstream) = key else { unreachable!() };
+                snapshot::Section::Endpoints(_) => {
+                    let snapshot::Key::Endpoints(upstream, _) = key else { unreachable!() };
                     upstreams.push(upstream.clone());
                 }
                 _ => {}
@@ -346,7 +359,7 @@ proptest! {
                 snapshot::Key::Certificate(_) | snapshot::Key::Listener(_) => {
                     prop_assert_eq!(before.snapshot.encoded(key), after.snapshot.encoded(key), "{}", key);
                 }
-                _ => {}
+                snapshot::Key::Endpoints(..) => {}
             }
         }
     }

@@ -1,0 +1,237 @@
+//! The common policy model to the settings of a route, with the defaults of what nobody set.
+
+use crds::diagnostic::quoted;
+use crds::duration::Duration;
+use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
+use crds::tls;
+use snapshot::{
+    Balance, CipherSuite, HashPart, Millis, PathRewrite, Redirect, Rewrite, Timeouts, TlsVersion,
+};
+
+use crate::draft::{self, Comparison};
+
+/// What is wrong with a setting: its field within the policy, what, and what to do. The default is served.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unusable {
+    pub(crate) field: &'static str,
+    pub(crate) message: String,
+    pub(crate) remedy: &'static str,
+}
+
+/// Takes out of a layer what reads but cannot be used: names that no field has, paths that no request has. A proxy
+/// could not build a host with them, and others may have routes there.
+pub(crate) fn usable(patch: &mut PolicyPatch) -> Vec<Unusable> {
+    let mut unusable = Vec::new();
+    let mut refuse = |field, message, remedy| unusable.push(Unusable { field, message, remedy });
+    let odd = |part: &policy::HashPart| match part {
+        policy::HashPart::Header(name) | policy::HashPart::Cookie(name) if !is_token(name) => {
+            Some(quoted(name))
+        }
+        policy::HashPart::QueryParameter(name) if name.is_empty() => Some(quoted(name)),
+        _ => None,
+    };
+    if let Some(name) = patch.load_balancing.hash_on.iter().flatten().find_map(odd) {
+        let message = format!("nothing has the name {name}; the client's address is hashed");
+        refuse("loadBalancing.hashOn", message, "name a field, cookie or query parameter");
+        patch.load_balancing.hash_on = Some(vec![policy::HashPart::ClientAddress]);
+    }
+    let target = match &patch.rewrite.path {
+        Some(policy::PathRewrite::Prefix(new)) => Some(("rewrite.prefix", new)),
+        Some(policy::PathRewrite::Whole(new)) => Some(("rewrite.path", new)),
+        None => None,
+    };
+    if let Some((field, Err(why))) = target.map(|(field, new)| (field, draft::path(new, Comparison::Exact))) {
+        refuse(field, format!("{why}; the path is not rewritten"), "write a path, from its slash on");
+        patch.rewrite.path = None;
+    }
+    if let Some(host) = patch.rewrite.host.as_deref().filter(|host| !is_authority(host)) {
+        let message = format!("{} is no Host; the client's own is sent", quoted(host));
+        refuse("rewrite.upstreamHost", message, "write a name or address, with or without a port");
+        patch.rewrite.host = None;
+    }
+    unusable
+}
+
+/// A name as fields, cookies and subprotocols have it: [RFC 9110, 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// `host` or `host:port`, as a Host field has it.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_host = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            (1..=253).contains(&host.len())
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
+}
+
+/// Something to hash without a rule means that it is hashed.
+pub(crate) fn balance(patch: &LoadBalancingPatch) -> Balance {
+    let hashed = || match &patch.hash_on {
+        Some(parts) if !parts.is_empty() => parts.iter().map(hash_part).collect(),
+        _ => vec![HashPart::ClientAddress],
+    };
+    match (patch.policy, &patch.hash_on) {
+        (Some(LoadBalancing::ConsistentHash), _) | (None, Some(_)) => Balance::ConsistentHash(hashed()),
+        (Some(LoadBalancing::RoundRobin), _) => Balance::RoundRobin,
+        (Some(LoadBalancing::LeastConnections), _) | (None, None) => Balance::LeastConnections,
+    }
+}
+
+fn hash_part(part: &policy::HashPart) -> HashPart {
+    match part {
+        policy::HashPart::ClientAddress => HashPart::ClientAddress,
+        policy::HashPart::Header(name) => HashPart::Header(name.to_ascii_lowercase()),
+        policy::HashPart::Cookie(name) => HashPart::Cookie(name.clone()),
+        policy::HashPart::QueryParameter(name) => HashPart::QueryParameter(name.clone()),
+        policy::HashPart::Path => HashPart::Path,
+        policy::HashPart::Target => HashPart::Target,
+        policy::HashPart::Host => HashPart::Host,
+    }
+}
+
+pub(crate) fn rewrite(patch: &RewritePatch) -> Rewrite {
+    let target = patch.path.as_ref().map(|new| match new {
+        policy::PathRewrite::Prefix(new) => PathRewrite::Prefix(new.clone()),
+        policy::PathRewrite::Whole(new) => PathRewrite::Whole(new.clone()),
+    });
+    Rewrite { path: target, host: patch.host.clone() }
+}
+
+/// Where nothing is said, hosts with TLS redirect.
+pub(crate) fn redirect(set: Option<policy::Redirect>, has_tls: bool) -> Redirect {
+    match set {
+        Some(policy::Redirect::Always) => Redirect::Always,
+        Some(policy::Redirect::WithCertificate) => Redirect::WithCertificate,
+        None if has_tls => Redirect::WithCertificate,
+        Some(policy::Redirect::Never) | None => Redirect::Never,
+    }
+}
+
+pub(crate) fn timeouts(patch: &TimeoutsPatch) -> Timeouts {
+    let default = Timeouts::default();
+    let or = |set: Option<Duration>, default: Millis| set.map_or(default, |set| Millis(set.as_millis()));
+    Timeouts {
+        connect: or(patch.connect, default.connect),
+        handshake: or(patch.handshake, default.handshake),
+        idle: or(patch.idle, default.idle),
+        send: or(patch.send, default.send),
+        request: or(patch.request, default.request),
+    }
+}
+
+pub(crate) fn tls_version(version: tls::TlsVersion) -> TlsVersion {
+    match version {
+        tls::TlsVersion::V1_2 => TlsVersion::V1_2,
+        tls::TlsVersion::V1_3 => TlsVersion::V1_3,
+    }
+}
+
+/// Each once, in the order in which they are named first.
+pub(crate) fn cipher_suites(suites: &[tls::CipherSuite]) -> Vec<CipherSuite> {
+    let mut found = Vec::with_capacity(suites.len());
+    for suite in suites.iter().copied().map(cipher_suite) {
+        if !found.contains(&suite) {
+            found.push(suite);
+        }
+    }
+    found
+}
+
+fn cipher_suite(suite: tls::CipherSuite) -> CipherSuite {
+    use tls::CipherSuite as Named;
+    match suite {
+        Named::TLS_AES_256_GCM_SHA384 => CipherSuite::TLS_AES_256_GCM_SHA384,
+        Named::TLS_AES_128_GCM_SHA256 => CipherSuite::TLS_AES_128_GCM_SHA256,
+        Named::TLS_CHACHA20_POLY1305_SHA256 => CipherSuite::TLS_CHACHA20_POLY1305_SHA256,
+        Named::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384 => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384
+        }
+        Named::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
+        }
+        Named::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+        Named::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384 => CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+        Named::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256 => CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+        Named::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256 => {
+            CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256
+        }
+    }
+}
+
+/// What is wrong where nothing is [`negotiable`].
+pub(crate) const NOT_NEGOTIABLE: &str =
+    "none of the cipher suites is for TLS 1.3, which is the lowest version";
+
+/// What to do then.
+pub(crate) const NEGOTIABLE: &str = "name a suite of TLS 1.3 too, or accept TLS 1.2";
+
+/// Whether a handshake of at least this version can choose one of these.
+pub(crate) fn negotiable(min_version: TlsVersion, suites: &[CipherSuite]) -> bool {
+    let of_tls_1_3 = |suite: &CipherSuite| *suite <= CipherSuite::TLS_CHACHA20_POLY1305_SHA256;
+    suites.is_empty() || min_version == TlsVersion::V1_2 || suites.iter().any(of_tls_1_3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_named_by_its_rule_or_its_key() {
+        let balance =
+            |policy, hash_on: Option<Vec<policy::HashPart>>| balance(&LoadBalancingPatch { policy, hash_on });
+        let header = || Some(vec![policy::HashPart::Header("X-Room".into()), policy::HashPart::Host]);
+        let hashed = Balance::ConsistentHash(vec![HashPart::Header("x-room".into()), HashPart::Host]);
+        let address = Balance::ConsistentHash(vec![HashPart::ClientAddress]);
+        assert_eq!(balance(None, None), Balance::LeastConnections);
+        assert_eq!(balance(None, header()), hashed);
+        assert_eq!(balance(Some(LoadBalancing::ConsistentHash), header()), hashed);
+        assert_eq!(balance(Some(LoadBalancing::ConsistentHash), None), address);
+        assert_eq!(balance(None, Some(Vec::new())), address);
+        assert_eq!(balance(Some(LoadBalancing::RoundRobin), header()), Balance::RoundRobin);
+    }
+
+    #[test]
+    fn what_no_request_could_carry_is_taken_out() {
+        let mut patch = PolicyPatch::default();
+        patch.load_balancing.hash_on = Some(vec![policy::HashPart::Header("x room".into())]);
+        patch.rewrite.path = Some(policy::PathRewrite::Whole("v2?x".into()));
+        patch.rewrite.host = Some("a b".into());
+        let fields: Vec<_> = usable(&mut patch).iter().map(|unusable| unusable.field).collect();
+        assert_eq!(fields, ["loadBalancing.hashOn", "rewrite.path", "rewrite.upstreamHost"]);
+        assert_eq!(balance(&patch.load_balancing), Balance::ConsistentHash(vec![HashPart::ClientAddress]));
+        assert_eq!(rewrite(&patch.rewrite), Rewrite::default());
+        assert_eq!(usable(&mut patch), []);
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses_with_or_without_port() {
+        for good in ["a", "a.example.com", "a:80", "10.0.0.1:8080", "[::1]", "[::1]:443", "chat_1"] {
+            assert!(is_authority(good), "{good}");
+        }
+        for bad in ["", "a b", "a:", "a:0", "a:99999", "http://a", "a/b", "::1", "[a]", "é", "a\r\nx"] {
+            assert!(!is_authority(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn suites_of_the_old_version_only_cannot_serve_the_new_one() {
+        let old = [CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256];
+        assert!(negotiable(TlsVersion::V1_2, &old));
+        assert!(!negotiable(TlsVersion::V1_3, &old));
+        assert!(negotiable(TlsVersion::V1_3, &[]));
+        assert!(negotiable(TlsVersion::V1_3, &[old[0], CipherSuite::TLS_AES_128_GCM_SHA256]));
+    }
+}
