@@ -28,6 +28,8 @@ use crate::{http, socket, tls};
 
 mod refusal;
 mod relay;
+#[cfg(test)]
+mod tests;
 
 use refusal::Answer;
 
@@ -39,6 +41,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 pub(crate) const MOST_AHEAD: usize = 64 * 1024;
 /// How long a connection is drained after its last answer, so that the answer is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// A head that took longer than [`HEAD_TIME`].
+const LATE_HEAD: Refusal = Refusal::request(408, "the request head did not arrive in time");
 
 /// What records say where no status was sent: nginx' number for it.
 pub(crate) const CLIENT_LEFT: u16 = 499;
@@ -210,13 +215,7 @@ impl Connection {
             match read {
                 Ok(Ok(count)) if count > 0 => {}
                 Err(_) if begun => {
-                    return Read::Refused(Refusal {
-                        status: 408,
-                        error: "http_request_error",
-                        message: "the request head did not arrive in time",
-                        header: None,
-                        close: true,
-                    });
+                    return Read::Refused(LATE_HEAD);
                 }
                 _ => return Read::Over,
             }
@@ -277,7 +276,8 @@ impl Connection {
         let backends = match &route.action {
             Action::Forward(backends) => backends,
             Action::Broken(reason) => {
-                return self.refuse(&asking, Some(&route), Answer::broken(reason)).await;
+                tracing::debug!(route = %route.id, reason, "a closed route was asked for");
+                return self.refuse(&asking, Some(&route), Answer::BROKEN).await;
             }
         };
         match asked {

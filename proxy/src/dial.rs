@@ -35,6 +35,10 @@ pub enum DialError {
     /// The proxy has no descriptor or memory for another connection.
     #[error("no connection can be made: {0}")]
     Exhausted(#[source] io::Error),
+    /// No local port is left towards the last endpoint that was tried: it has all the connections from here that it can
+    /// have, and is not broken.
+    #[error("no further connection to {0} can be made: every local port is in use")]
+    Full(SocketAddr),
     /// The last endpoint that was tried did not answer.
     #[error("{0} did not accept a connection in time")]
     ConnectTimeout(SocketAddr),
@@ -57,7 +61,7 @@ impl DialError {
     pub fn refusal(&self) -> (u16, &'static str) {
         match self {
             Self::NoEndpoint => (503, "destination_unavailable"),
-            Self::Exhausted(_) => (503, "connection_limit_reached"),
+            Self::Exhausted(_) | Self::Full(_) => (503, "connection_limit_reached"),
             Self::Refused(..) => (502, "connection_refused"),
             Self::ConnectTimeout(_) => (504, "connection_timeout"),
             Self::ResponseTimeout(_) => (504, "http_response_timeout"),
@@ -112,21 +116,27 @@ pub(crate) async fn attempt(
             socket::prepare(&stream);
             return Ok(stream);
         }
-        Some(Err(error)) => match Errno::from_io_error(&error) {
-            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                return Err(DialError::Exhausted(error));
-            }
-            // No local port is left towards it: it is full, not broken.
-            Some(Errno::ADDRNOTAVAIL) => return Err(DialError::Refused(address, error)),
-            _ => DialError::Refused(address, error),
+        Some(Err(error)) => match unreached(address, error) {
+            error @ DialError::Refused(..) => error,
+            ours => return Err(ours),
         },
         None => DialError::ConnectTimeout(address),
     };
     telemetry.connect_failed();
     if picked.connect_failed(Instant::now()) {
+        telemetry.endpoint_ejected();
         tracing::warn!(endpoint = %address, upstream = %picked.upstream(), %error, "endpoint ejected");
     }
     Err(error)
+}
+
+/// Why a connection did not come about. Only what is refused is the endpoint's own doing.
+fn unreached(address: SocketAddr, error: io::Error) -> DialError {
+    match Errno::from_io_error(&error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => DialError::Exhausted(error),
+        Some(Errno::ADDRNOTAVAIL) => DialError::Full(address),
+        _ => DialError::Refused(address, error),
+    }
 }
 
 /// Connects to one of the backends, chosen in this way, and carries out the handshake whose head is `request`.
@@ -181,5 +191,29 @@ pub(crate) async fn limited<T>(limit: Option<Duration>, work: impl Future<Output
     match limit {
         Some(limit) => timeout(limit, work).await.ok(),
         None => Some(work.await),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_an_endpoint_does_is_its_fault() {
+        let address = ([10, 0, 0, 1], 80).into();
+        for (errno, refusal) in [
+            (Errno::MFILE, (503, "connection_limit_reached")),
+            (Errno::NFILE, (503, "connection_limit_reached")),
+            (Errno::NOBUFS, (503, "connection_limit_reached")),
+            (Errno::NOMEM, (503, "connection_limit_reached")),
+            (Errno::ADDRNOTAVAIL, (503, "connection_limit_reached")),
+            (Errno::CONNREFUSED, (502, "connection_refused")),
+            (Errno::HOSTUNREACH, (502, "connection_refused")),
+            (Errno::CONNRESET, (502, "connection_refused")),
+        ] {
+            let error = unreached(address, errno.into());
+            assert_eq!(error.refusal(), refusal, "{errno}");
+            assert_eq!(matches!(error, DialError::Refused(..)), refusal.0 == 502, "{errno}");
+        }
     }
 }

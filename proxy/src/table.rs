@@ -38,6 +38,7 @@ use snapshot::frame::Generation;
 use snapshot::{
     Balance, CertificateKey, Conditions, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot,
 };
+use tokio::time::Instant;
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
@@ -47,7 +48,7 @@ use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::{Policies, Policy};
-use crate::upstream::{Way, Weighted};
+use crate::upstream::{Census, Way, Weighted};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
 pub struct Table {
@@ -281,6 +282,11 @@ impl Table {
     /// Every certificate that is served, with the time at which it expires, in seconds since the Unix epoch.
     pub fn certificates(&self) -> impl Iterator<Item = (&CertificateKey, i64)> {
         self.certificates.iter().map(|(key, served)| (&**key, served.not_after))
+    }
+
+    /// How many endpoints there are, of all upstreams together; one that serves several counts for each.
+    pub fn endpoints(&self, now: Instant) -> Census {
+        self.upstreams.values().map(|entry| entry.upstream().census(now)).sum()
     }
 
     /// How many hosts there are.

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use crate::close::{CloseReason, Side};
 use crate::feed::FeedState;
 use crate::table::Table;
+use crate::upstream::Census;
 
 pub mod redact;
 
@@ -43,6 +44,11 @@ struct From {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct State {
+    state: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -70,6 +76,8 @@ pub struct Telemetry {
     refusals: Labelled<Reason>,
     tls_handshakes: Labelled<Outcome>,
     connect_failures: Counter,
+    ejections: Counter,
+    endpoints: Family<State, Gauge>,
     connections_open: Gauge,
     connections: Counter,
     accept_pauses: Counter,
@@ -202,6 +210,8 @@ impl Telemetry {
             refusals: Family::default(),
             tls_handshakes: Family::default(),
             connect_failures: Counter::default(),
+            ejections: Counter::default(),
+            endpoints: Family::default(),
             connections_open: Gauge::default(),
             connections: Counter::default(),
             accept_pauses: Counter::default(),
@@ -262,6 +272,11 @@ impl Telemetry {
             "Attempts to reach an endpoint that failed",
             self.connect_failures.clone(),
         );
+        registry.register(
+            "endpoint_ejections",
+            "Times that an endpoint was left out for a while since connecting to it kept failing",
+            self.ejections.clone(),
+        );
     }
 
     fn register_state(&mut self) {
@@ -280,6 +295,11 @@ impl Telemetry {
             self.generation.clone(),
         );
         registry.register("table_hosts", "Hosts in the table that is served", self.hosts.clone());
+        registry.register(
+            "endpoints",
+            "Endpoints of all upstreams, by state: ready, ejected for now, terminating, or waiting to be ready",
+            self.endpoints.clone(),
+        );
         registry.register("tables", "Tables in memory: 1, and 2 for moments", self.tables.clone());
         registry.register(
             "controller_connected",
@@ -316,6 +336,12 @@ impl Telemetry {
         for (result, count) in [("applied", feed.applied), ("refused", feed.refused)] {
             let counter = self.generations.get_or_create_owned(&Outcome { result });
             counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        let Census { ready, ejected, terminating, waiting } = table.endpoints(Instant::now());
+        let states =
+            [("ready", ready), ("ejected", ejected), ("terminating", terminating), ("waiting", waiting)];
+        for (state, number) in states {
+            self.endpoints.get_or_create_owned(&State { state }).set(count(number));
         }
         self.certificate_expiry.clear();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -360,6 +386,10 @@ impl Telemetry {
 
     pub(crate) fn connect_failed(&self) {
         self.connect_failures.inc();
+    }
+
+    pub(crate) fn endpoint_ejected(&self) {
+        self.ejections.inc();
     }
 
     pub(crate) fn handshake_done(&self, took: Duration) {
@@ -481,5 +511,7 @@ mod tests {
             let record = TunnelRecord::new("127.0.0.1".parse().unwrap(), host, target, "id-1");
             assert_eq!(record.parts(), Some((host, path, "id-1")));
         }
+        let silent = TunnelRecord::silent();
+        assert_eq!((silent.parts(), silent.text.len()), (None, 0));
     }
 }

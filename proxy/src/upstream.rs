@@ -46,6 +46,19 @@ pub enum Way {
     Hash(u64),
 }
 
+/// How many endpoints there are, each counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Take new tunnels.
+    pub ready: usize,
+    /// Ready, but left out for now since connecting to them fails.
+    pub ejected: usize,
+    /// Take new tunnels where nothing is ready.
+    pub terminating: usize,
+    /// Take none.
+    pub waiting: usize,
+}
+
 /// The endpoints of one Service port.
 pub struct Upstream {
     id: Arc<UpstreamId>,
@@ -101,6 +114,17 @@ impl Upstream {
         self.members.load().ready.iter().filter(|ranked| ranked.endpoint().is_ejected(now)).count()
     }
 
+    /// How many endpoints it has.
+    pub fn census(&self, now: Instant) -> Census {
+        let (members, ejected) = (self.members.load(), self.ejected(now));
+        Census {
+            ready: members.ready.len().saturating_sub(ejected),
+            ejected,
+            terminating: members.terminating.len(),
+            waiting: members.waiting.len(),
+        }
+    }
+
     pub(crate) fn install(&self, members: Arc<Members>) {
         self.members.store(members);
     }
@@ -114,6 +138,17 @@ impl Upstream {
     /// Whether one more of the ready endpoints may be ejected: never more than half of them are.
     fn may_eject(&self, now: Instant) -> bool {
         2 * (self.ejected(now) + 1) <= self.ready()
+    }
+}
+
+impl std::iter::Sum for Census {
+    fn sum<I: Iterator<Item = Self>>(each: I) -> Self {
+        each.fold(Self::default(), |sum, one| Self {
+            ready: sum.ready + one.ready,
+            ejected: sum.ejected + one.ejected,
+            terminating: sum.terminating + one.terminating,
+            waiting: sum.waiting + one.waiting,
+        })
     }
 }
 

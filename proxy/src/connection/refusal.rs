@@ -10,6 +10,10 @@ use crate::telemetry::{AccessLog, RequestSummary};
 
 use super::{Asking, Connection, LINGER, Next};
 
+/// Seconds after which somebody who was refused for want of room may come back.
+const LEAST_WAIT: u32 = 1;
+const LONGEST_WAIT: u32 = 10;
+
 /// What the client is told.
 #[derive(Clone, Debug)]
 pub(super) struct Answer {
@@ -39,10 +43,13 @@ impl Answer {
         Self { status, error: Some(error), message, field: None, close: false }
     }
 
-    pub(super) fn broken(reason: &str) -> Self {
-        let message = format!("this route cannot be served: {reason}");
-        Self { message: message.into(), ..Self::fixed(503, "proxy_configuration_error", "") }
-    }
+    /// The reason names Secrets, Services and settings, which are no strangers' business: the status and the events of
+    /// the object that declares the route tell it.
+    pub(super) const BROKEN: Self = Self::fixed(
+        503,
+        "proxy_configuration_error",
+        "this route is closed because something is wrong with its configuration, as the status of its object says",
+    );
 
     /// 308 keeps the method (RFC 9110 §15.4.9).
     pub(super) fn redirect(head: &Head, port: u16) -> Self {
@@ -109,6 +116,7 @@ impl From<&DialError> for Answer {
         let message = match error {
             DialError::NoEndpoint => "no endpoint of this route's backends is ready",
             DialError::Exhausted(_) => "the proxy has reached its limit of connections",
+            DialError::Full(_) => "the proxy has reached its limit of connections to this route's endpoints",
             DialError::Refused(..) => "no endpoint of this route accepts connections",
             DialError::ConnectTimeout(_) => "no endpoint of this route accepted a connection in time",
             DialError::ResponseTimeout(_) => "the upstream did not answer in time",
@@ -116,8 +124,14 @@ impl From<&DialError> for Answer {
             DialError::Protocol(..) => "the upstream answered with something that is not HTTP",
             DialError::Handshake(..) => "the upstream answered the WebSocket handshake wrongly",
         };
-        Self::fixed(status, kind, message)
+        let full = matches!(error, DialError::Exhausted(_) | DialError::Full(_));
+        Self { field: full.then(retry_after), ..Self::fixed(status, kind, message) }
     }
+}
+
+/// Chance keeps those who are refused together from coming back together.
+fn retry_after() -> (&'static str, Cow<'static, str>) {
+    ("Retry-After", fastrand::u32(LEAST_WAIT..=LONGEST_WAIT).to_string().into())
 }
 
 impl Connection {
@@ -162,5 +176,142 @@ impl Connection {
             return Next::Gone;
         }
         Next::Close
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::head::RequestParser;
+
+    const ENDPOINT: &str = "10.1.2.3:4567";
+
+    fn of(error: &DialError) -> Answer {
+        Answer::from(error)
+    }
+
+    fn of_head(bytes: &str) -> Answer {
+        match RequestParser::default().parse(bytes.as_bytes()) {
+            Err(refusal) => refusal.into(),
+            Ok(Some((head, _))) => match crate::handshake::examine(&head) {
+                crate::handshake::Asked::Refuse(refusal) => refusal.into(),
+                asked => panic!("{bytes} is {asked:?}"),
+            },
+            Ok(None) => panic!("{bytes} is incomplete"),
+        }
+    }
+
+    fn handshake(lines: &str) -> Answer {
+        of_head(&format!(
+            "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{lines}\r\n"
+        ))
+    }
+
+    /// What a client reads: the status line, the fields, the body.
+    fn read(answer: &Answer) -> (String, Vec<String>, String) {
+        let text = String::from_utf8(answer.bytes("r-1", true, false)).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        let mut lines = head.split("\r\n").map(str::to_owned);
+        (lines.next().unwrap(), lines.collect(), body.to_owned())
+    }
+
+    #[test]
+    fn every_refusal_has_its_status_its_error_and_a_line_for_people() {
+        let endpoint: std::net::SocketAddr = ENDPOINT.parse().unwrap();
+        let io = || io::Error::from_raw_os_error(24);
+        let detail = || "detail".to_owned();
+        for (answer, status, error, further) in [
+            // Heads and handshakes.
+            (of_head("GET / HTTP/1.1\r\n\r\n"), "400 Bad Request", "http_request_error", ""),
+            (of_head("GET /../ HTTP/1.1\r\n"), "400 Bad Request", "http_request_error", ""),
+            (
+                of_head(&format!("GET /{} HTTP/1.1\r\n", "a".repeat(33_000))),
+                "431 Request Header Fields Too Large",
+                "http_request_error",
+                "",
+            ),
+            (
+                of_head("GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"),
+                "417 Expectation Failed",
+                "http_request_error",
+                "",
+            ),
+            (of_head("GET / HTTP/2.0\r\n"), "505 HTTP Version Not Supported", "http_request_error", ""),
+            (
+                handshake("Sec-WebSocket-Version: 8\r\n"),
+                "426 Upgrade Required",
+                "http_request_error",
+                "Sec-WebSocket-Version: 13",
+            ),
+            (handshake("Sec-WebSocket-Version: 13\r\n"), "400 Bad Request", "http_request_error", ""),
+            (super::super::LATE_HEAD.into(), "408 Request Timeout", "http_request_error", ""),
+            // Routes.
+            (Answer::NOT_READY, "503 Service Unavailable", "destination_unavailable", ""),
+            (Answer::NO_ROUTE, "404 Not Found", "destination_not_found", ""),
+            (Answer::WEBSOCKET_ONLY, "426 Upgrade Required", "http_request_denied", "Upgrade: websocket"),
+            (Answer::BROKEN, "503 Service Unavailable", "proxy_configuration_error", ""),
+            // Upstreams.
+            (of(&DialError::NoEndpoint), "503 Service Unavailable", "destination_unavailable", ""),
+            (
+                of(&DialError::Exhausted(io())),
+                "503 Service Unavailable",
+                "connection_limit_reached",
+                "Retry-After: ",
+            ),
+            (
+                of(&DialError::Full(endpoint)),
+                "503 Service Unavailable",
+                "connection_limit_reached",
+                "Retry-After: ",
+            ),
+            (of(&DialError::Refused(endpoint, io())), "502 Bad Gateway", "connection_refused", ""),
+            (of(&DialError::ConnectTimeout(endpoint)), "504 Gateway Timeout", "connection_timeout", ""),
+            (of(&DialError::ResponseTimeout(endpoint)), "504 Gateway Timeout", "http_response_timeout", ""),
+            (of(&DialError::Terminated(endpoint)), "502 Bad Gateway", "connection_terminated", ""),
+            (of(&DialError::Protocol(endpoint, detail())), "502 Bad Gateway", "http_protocol_error", ""),
+            (of(&DialError::Handshake(endpoint, detail())), "502 Bad Gateway", "http_upgrade_failed", ""),
+        ] {
+            let (line, fields, body) = read(&answer);
+            assert_eq!(line, format!("HTTP/1.1 {status}"), "{answer:?}");
+            assert!(fields.contains(&format!("Proxy-Status: longhaul; error={error}")), "{fields:?}");
+            assert!(fields.contains(&"X-Request-Id: r-1".to_owned()), "{fields:?}");
+            assert!(fields.iter().any(|field| field.starts_with(further)), "{fields:?}");
+            let retry = fields.iter().any(|field| field.starts_with("Retry-After"));
+            assert_eq!(retry, further.starts_with("Retry-After"), "{fields:?}");
+            assert!(body.starts_with("longhaul: ") && body.ends_with(" (request id r-1)\n"), "{body}");
+            assert_eq!((body.lines().count(), body.len() > 40), (1, true), "{body}");
+            for secret in ["10.1.2.3", "detail", "os error"] {
+                assert!(!body.contains(secret), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_refused_for_want_of_room_comes_back_at_a_time_of_chance() {
+        let waits: std::collections::BTreeSet<u32> = (0..500)
+            .map(|_| {
+                let (_, fields, _) = read(&of(&DialError::Full(ENDPOINT.parse().unwrap())));
+                fields.iter().find_map(|field| field.strip_prefix("Retry-After: ")).unwrap().parse().unwrap()
+            })
+            .collect();
+        assert_eq!(waits, (LEAST_WAIT..=LONGEST_WAIT).collect());
+    }
+
+    #[test]
+    fn a_redirect_keeps_host_and_target() {
+        for (host, port, location) in [
+            ("A.test:8080", 443, "https://a.test/x/../y?z=%2F"),
+            ("a.test", 8443, "https://a.test:8443/x/../y?z=%2F"),
+            ("[::1]:80", 443, "https://[::1]/x/../y?z=%2F"),
+        ] {
+            let answer = Answer::redirect(&Head::get(host, "/x/../y?z=%2F"), port);
+            let (line, fields, body) = read(&answer);
+            assert_eq!(line, "HTTP/1.1 308 Permanent Redirect");
+            assert!(fields.contains(&format!("Location: {location}")), "{fields:?}");
+            assert!(!fields.iter().any(|field| field.starts_with("Proxy-Status")), "nothing is wrong");
+            assert!(body.contains(location));
+        }
     }
 }

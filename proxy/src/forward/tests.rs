@@ -103,6 +103,72 @@ fn a_trusted_peer_is_believed_and_appended_to() {
 }
 
 #[test]
+fn the_scheme_is_the_sockets_unless_a_trusted_peer_knows_better() {
+    for (said, trusted, scheme) in [
+        ("https", true, "https"),
+        ("HTTPS", true, "https"),
+        ("wss", true, "https"),
+        ("ws", true, "http"),
+        ("http", true, "http"),
+        ("https", false, "http"),
+        ("spdy", true, "http"),
+        ("", true, "http"),
+    ] {
+        let head = head(&["GET / HTTP/1.1", "Host: a", &format!("X-Forwarded-Proto: {said}")]);
+        assert_eq!(client_scheme(&head, &peer(trusted)), scheme, "{said}");
+        let lines = written(|out| request_fields(&Outgoing::from(&head), &peer(trusted), out));
+        assert!(lines.contains(&format!("X-Forwarded-Proto: {scheme}")), "{lines:?}");
+    }
+    let over_tls = Peer { scheme: "https", ..peer(true) };
+    let told = head(&["GET / HTTP/1.1", "Host: a", "X-Forwarded-Proto: http"]);
+    assert_eq!(client_scheme(&told, &over_tls), "http");
+    assert_eq!(client_scheme(&head(&["GET / HTTP/1.1", "Host: a"]), &over_tls), "https");
+}
+
+#[test]
+fn a_chain_of_longhauls_tells_the_last_upstream_what_the_first_saw() {
+    let client =
+        head(&["GET /x HTTP/1.1", "Host: a.test", "X-Forwarded-For: 192.0.2.66", "X-Real-IP: forged"]);
+    let first = Peer {
+        client: address("203.0.113.9"),
+        socket_peer: address("203.0.113.9"),
+        trusted: false,
+        scheme: "https",
+        port: 8443,
+        request_id: "r-1",
+    };
+    // The first one rewrites both, the second knows it as 10.0.0.1.
+    let rewritten = Outgoing { target: "/y".into(), host: "inner.test", ..Outgoing::from(&client) };
+    let lines = written(|out| plain_request(&rewritten, &first, out));
+    let between = head(&lines[..lines.len() - 2].iter().map(String::as_str).collect::<Vec<_>>());
+    let trusted = ["10.0.0.0/8".parse().unwrap()];
+    let second = Peer {
+        client: client_address(address("10.0.0.1"), &between.fields, &trusted),
+        socket_peer: address("10.0.0.1"),
+        trusted: true,
+        scheme: "http",
+        port: 80,
+        request_id: &request_id(&between.fields, true).unwrap(),
+    };
+    assert_eq!(second.client, first.client);
+    assert_eq!(
+        written(|out| plain_request(&Outgoing::from(&between), &second, out)),
+        [
+            "GET /y HTTP/1.1",
+            "Host: inner.test",
+            "X-Forwarded-For: 203.0.113.9, 10.0.0.1",
+            "X-Forwarded-Proto: https",
+            "X-Forwarded-Host: a.test",
+            "X-Forwarded-Port: 8443",
+            "X-Real-IP: 203.0.113.9",
+            "X-Request-Id: r-1",
+            "",
+            "",
+        ]
+    );
+}
+
+#[test]
 fn nonsense_from_a_trusted_peer_is_not_believed() {
     let head = head(&[
         "GET / HTTP/1.1",

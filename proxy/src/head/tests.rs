@@ -57,10 +57,22 @@ fn paths_are_normalised_for_matching() {
         ("/.../..a", "/.../..a"),
         ("/a%252e", "/a%252e"),
         ("/?/../..", "/"),
+        ("/%2E/a/%2e./b", "/b"),
+        ("/a/..%2fb", "/a/..%2Fb"),
+        ("/a%2F..%2Fb", "/a%2F..%2Fb"),
+        ("/a%2F/../b", "/b"),
+        ("/a/%2e%2e%2e", "/a/..."),
+        ("/..%2F", "/..%2F"),
+        ("/a%5C..%5Cb", "/a%5C..%5Cb"),
+        ("/%C3%a9/[x]|{y}", "/%C3%A9/[x]|{y}"),
+        ("//..", "/"),
+        ("/./", "/"),
     ] {
         assert_eq!(get(target).unwrap().path, path, "{target}");
     }
-    for target in ["/..", "/../", "/a/../../a", "/%2e%2e", "/./.."] {
+    for target in
+        ["/..", "/../", "/a/../../a", "/%2e%2e", "/./..", "/.%2E/a", "/a/%2e./%2E%2E/b", "/a%00", "/%", "/\\"]
+    {
         assert_eq!(get(target).unwrap_err().status, 400, "{target}");
     }
 }

@@ -46,6 +46,10 @@ impl Entry {
         Self { cell, members: Arc::default(), slices: Vec::new(), references: 0 }
     }
 
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.cell
+    }
+
     fn unused(&self) -> bool {
         self.references == 0 && self.slices.is_empty()
     }

@@ -16,7 +16,7 @@ pub(crate) struct Members {
     /// Take new tunnels where nothing is ready.
     pub(super) terminating: Box<[Ranked]>,
     /// Take none, and are kept for their counts and health.
-    waiting: Box<[Arc<Endpoint>]>,
+    pub(super) waiting: Box<[Arc<Endpoint>]>,
     /// Gone, with something still in flight: found again should they come back, say in another slice.
     departed: Box<[Weak<Endpoint>]>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use snapshot::UpstreamId;
 use tokio::time::Instant;
 
-use super::{Members, Picked, Upstream, Way, Weighted, choose};
+use super::{Census, Members, Picked, Upstream, Way, Weighted, choose};
 
 const LEAST: Way = Way::LeastConnections;
 
@@ -177,6 +177,20 @@ fn never_more_than_half_are_ejected() {
     set(&upstream, &[&ready(1..=2), &[endpoint(3, false, true)]]);
     assert!((0..3).any(|_| fail(&upstream, 1, now)));
     assert_eq!(upstream.pick(LEAST, &[address(2)], now).unwrap().address(), address(1));
+}
+
+#[test]
+fn a_census_counts_each_endpoint_once() {
+    let slice = [ready(1..=4), vec![endpoint(5, false, true), endpoint(6, false, false)]].concat();
+    let (upstream, now) = (upstream(&[&slice]), Instant::now());
+    let census = |upstream: &Upstream| upstream.census(now);
+    let whole = Census { ready: 4, ejected: 0, terminating: 1, waiting: 1 };
+    assert_eq!(census(&upstream), whole);
+    assert!((0..3).any(|_| fail(&upstream, 1, now)));
+    let less = Census { ready: 3, ejected: 1, ..whole };
+    assert_eq!(census(&upstream), less);
+    let sum: Census = [less, whole].into_iter().sum();
+    assert_eq!(sum, Census { ready: 7, ejected: 1, terminating: 2, waiting: 2 });
 }
 
 #[test]
