@@ -10,6 +10,9 @@ use serde_json::Value;
 use crate::annotations::{Annotation, Inert, NGINX, OWN, Support, TABLE};
 use crate::{grammar, wsroute};
 
+/// It has the fields of `spec.policy`, which are not told twice.
+const RULE_POLICY: &str = "spec.rules[].policy";
+
 /// Every field of a WsRoute's `spec` and `status`, in the order of their names: type, default, and what it says.
 /// Required fields have `required` for a default.
 pub fn wsroute_fields() -> String {
@@ -82,6 +85,10 @@ fn fields(schema: &Value, path: &str, text: &mut String) {
             (false, Some(stored)) => stored,
             (false, None) => told,
         };
+        if path == RULE_POLICY {
+            row(text, [&code(&path), "as `spec.policy`", &default, &doc]);
+            continue;
+        }
         row(text, [&code(&path), &kind(property), &default, &doc]);
         let (inner, path) = match &property["items"] {
             Value::Null => (property, path),

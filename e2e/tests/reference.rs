@@ -38,3 +38,15 @@ async fn metrics() {
     let table = reference::metrics(&[("proxy", &proxy), ("controller", &controller)]).unwrap();
     hold("README.md", &[("metrics", table)]);
 }
+
+#[test]
+fn fields_of_a_wsroute() {
+    hold("README.md", &[("fields", crds::reference::wsroute_fields())]);
+}
+
+#[test]
+fn annotations() {
+    let (served, others) = (crds::reference::served_annotations(), crds::reference::other_annotations());
+    hold("docs/annotations.md", &[("served", served.clone()), ("others", others)]);
+    hold("README.md", &[("annotations", served)]);
+}
