@@ -94,6 +94,8 @@ pub struct Route {
     pub redirect: Redirect,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// The longest body of a request, in bytes. `None`: there is no limit.
+    pub max_body: Option<u64>,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
     pub timeouts: Timeouts,
     /// What open tunnels follow.

@@ -259,8 +259,8 @@ impl TlsLeg {
             let (step, turn) = match turn {
                 Ok(turn) => turn,
                 Err(error) => {
-                    // The second look finds the alert that tells the peer.
-                    let _ = self.turn(&mut [], &mut []);
+                    // Further looks find what was to be sent before it, and the alert that tells the peer.
+                    while let Ok((_, Turn::Again)) = self.turn(&mut [], &mut []) {}
                     self.ended.read = true;
                     return Err(error);
                 }

@@ -363,6 +363,7 @@ impl Builder<'_> {
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
+            max_body: route.max_body,
             timeouts: route.timeouts.into(),
             live,
         }
