@@ -25,17 +25,20 @@ enum Step {
     ServerFlight,
     /// Something in place of its own last flight.
     WrongFlight,
+    /// The beginning of a message in its place, and then what may not come within one.
+    TornFlight,
     Done,
     /// In the middle of its request.
     HalfRequest,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step::Connected,
     Step::HalfHello,
     Step::Hello,
     Step::ServerFlight,
     Step::WrongFlight,
+    Step::TornFlight,
     Step::Done,
     Step::HalfRequest,
 ];
@@ -73,6 +76,9 @@ async fn nothing_stays_behind_of_a_client_that_leaves() {
         }
     }
     assert!(world.tls(HOST).unwrap().get("/").await.unwrap().status == 200, "and it serves on");
+    let lines = proxy.process.lines();
+    let panic = lines.iter().find(|line| line.contains("panicked"));
+    assert!(panic.is_none(), "{panic:?}");
 }
 
 /// Waits until no client's connection is open, and as many descriptors as wanted.
@@ -103,7 +109,9 @@ async fn abort(
         Step::Done | Step::HalfRequest => {
             let mut stream = connect(world, HOST, &Arc::new(config)).await?;
             if step == Step::HalfRequest {
-                stream.write_all(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\nhalf").await?;
+                stream
+                    .write_all(b"POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\n\r\nhalf")
+                    .await?;
                 stream.flush().await?;
             }
             stream.into_inner().0
@@ -122,8 +130,15 @@ async fn go(mut stream: TcpStream, config: ClientConfig, step: Step) -> Result<T
         Step::Hello => stream.write_all(&hello).await?,
         _ => {
             server_flight(&mut stream, config).await?;
-            if step == Step::WrongFlight {
-                stream.write_all(&[22, 3, 3, 0, 8, 20, 0, 0, 4, 1, 2, 3, 4]).await?;
+            match step {
+                Step::WrongFlight => {
+                    stream.write_all(&[22, 3, 3, 0, 8, 20, 0, 0, 4, 1, 2, 3, 4]).await?;
+                }
+                Step::TornFlight => {
+                    stream.write_all(&[22, 3, 3, 0, 6, 16, 0, 0, 100, 1, 2]).await?;
+                    stream.write_all(&[23, 3, 3, 0, 1, 0]).await?;
+                }
+                _ => {}
             }
         }
     }

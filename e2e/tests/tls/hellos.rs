@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use e2e::wire::{Ending, Wire};
 use rustls::ClientConnection;
-use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::crypto::SupportedKxGroup;
+use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, version};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -186,7 +186,10 @@ async fn a_handshake_has_ten_seconds() {
     for (number, (mut wire, began)) in waiting.into_iter().enumerate() {
         let ending = wire.ended().await.unwrap();
         let took = began.elapsed();
-        assert!((LIMIT - Duration::from_millis(200)..LIMIT + LIMIT / 2).contains(&took), "{number}: {took:?}");
+        assert!(
+            (LIMIT - Duration::from_millis(200)..LIMIT + LIMIT / 2).contains(&took),
+            "{number}: {took:?}"
+        );
         assert!(matches!(ending, Ending::Fin | Ending::Reset));
     }
     counted(proxy, "timeout", 4).await.unwrap();

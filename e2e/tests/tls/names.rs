@@ -40,7 +40,10 @@ async fn a_name_gets_its_certificate_however_it_is_written() {
     // Without a default certificate a name that nobody has is refused, and so is none.
     for name in [Some("unknown.test"), Some("127.0.0.1"), None] {
         let said = said(&address, name).await;
-        assert!(said.contains("alert unrecognized name") || said.contains("alert number 112"), "{name:?}: {said}");
+        assert!(
+            said.contains("alert unrecognized name") || said.contains("alert number 112"),
+            "{name:?}: {said}"
+        );
     }
     let fallback = world.authority().issue(&["fallback.test"]).unwrap().secret("default", "fallback");
     world.write("fallback.yaml", &fallback).await.unwrap();
