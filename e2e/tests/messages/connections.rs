@@ -85,6 +85,58 @@ async fn what_may_have_done_something_is_never_sent_again() {
     }
 }
 
+/// A method, and an answer to it with more behind it than there may be.
+const OVERFLOWING: [(&str, &str); 6] = [
+    (
+        "GET",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhelloHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    ),
+    (
+        "GET",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
+         HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+    ),
+    ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+    ("GET", "HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+    ("GET", "HTTP/1.1 304 Not Modified\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"),
+    ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\r\n"),
+];
+
+#[tokio::test]
+async fn what_comes_behind_an_answer_is_nobodys() {
+    let upstream = Upstream::bind().await.unwrap();
+    let world = plan(&upstream).start().await.unwrap();
+    for target in both(&world, HOST) {
+        for (method, overflowing) in OVERFLOWING {
+            for _ in 0..5 {
+                let mut client = target.wire().await.unwrap();
+                send(&mut client, method, "").await;
+                let mut server = upstream.accept().await.unwrap();
+                server.head().await.unwrap();
+                server.send(overflowing).await.unwrap();
+                let head = client.head().await.unwrap();
+                if method == "GET" && head.contains(" 200 ") {
+                    let last = if head.contains("chunked") { &b"0\r\n\r\n"[..] } else { b"hello" };
+                    while !client.received().ends_with(last) {
+                        client.take(1).await.unwrap();
+                    }
+                }
+                // Whoever asks next, over the same connection or another, is answered anew.
+                let mut next = target.wire().await.unwrap();
+                for _ in 0..2 {
+                    send(&mut next, "GET", "").await;
+                }
+                let mut fresh = upstream.accept().await.unwrap();
+                for _ in 0..2 {
+                    answer(&mut fresh).await;
+                    assert_eq!(Answer::read(&mut next).await.unwrap().text(), "hello", "{overflowing:?}");
+                }
+                assert!(!String::from_utf8_lossy(client.received()).contains("evil"), "{overflowing:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn so_many_idle_connections_are_kept_and_no_more() {
     let upstream = Upstream::bind().await.unwrap();
