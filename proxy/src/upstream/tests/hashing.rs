@@ -194,6 +194,8 @@ fn a_change_of_weights_moves_only_the_difference() {
     let moved: Vec<_> = before.iter().zip(&after).filter(|(before, after)| before != after).collect();
     assert!(moved.iter().all(|moved| *moved == (&1, &2)));
     assert!((1_850..2_150).contains(&moved.len()), "{}", moved.len());
+    // The same shares in other numbers are no change.
+    assert_eq!(chosen(&[backend(1, 9), backend(2, 1)], 20_000), before);
 }
 
 #[test]
