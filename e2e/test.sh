@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 started=$SECONDS
 echo "clients:"
 e2e/tools.sh clients
-for program in node python3 curl chromium; do
+for program in node python3 curl openssl chromium; do
   found=$(command -v "$program" || true)
   echo "  $program: ${found:-absent}"
 done

@@ -81,6 +81,7 @@ case "${1:-clients}" in
     npm_packages
     python_packages
     debian_package curl curl
+    debian_package openssl openssl
     debian_package chromium chromium
     ;;
   cargo-deny)

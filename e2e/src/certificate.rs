@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
@@ -41,8 +41,18 @@ impl Authority {
 
     /// Signs a certificate for these names.
     pub fn issue(&self, names: &[&str]) -> Result<Pair> {
+        self.sign(names, |_| {})
+    }
+
+    /// Signs a certificate for these names that expired long ago.
+    pub fn issue_expired(&self, names: &[&str]) -> Result<Pair> {
+        self.sign(names, |params| params.not_after = date_time_ymd(2001, 1, 1))
+    }
+
+    fn sign(&self, names: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Result<Pair> {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
+        edit(&mut params);
         params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
@@ -55,10 +65,16 @@ impl Authority {
         })
     }
 
-    /// A client's TLS settings that trust this authority alone.
-    pub fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+    /// What a client has that trusts this authority alone.
+    pub fn roots(&self) -> Result<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone())?;
+        Ok(roots)
+    }
+
+    /// A client's TLS settings that trust this authority alone.
+    pub fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+        let roots = self.roots()?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

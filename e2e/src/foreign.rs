@@ -1,4 +1,4 @@
-//! Programs of other people, run as clients and backends: node, python, curl, Chromium.
+//! Programs of other people, run as clients and backends: node, python, curl, OpenSSL, Chromium.
 //!
 //! `make test` puts packages into `.cache` of the checkout and says what it could not get. A test asks for the
 //! [`Tool`] that it needs; where the tool is missing the test is skipped, which is noted
@@ -24,6 +24,8 @@ pub enum Tool {
     Python,
     /// curl with TLS.
     Curl,
+    /// OpenSSL's command.
+    OpenSsl,
     /// Chromium, driven by node.
     Chromium,
 }
@@ -51,6 +53,7 @@ impl Tool {
                 packages("python/websockets")
             }
             Self::Curl => in_path("curl").map(|_| ()),
+            Self::OpenSsl => in_path("openssl").map(|_| ()),
             Self::Chromium => {
                 chromium()?;
                 in_path("node")?;
@@ -93,6 +96,16 @@ impl Foreign {
         // A proxy or a configuration of the machine has no place in a test on loopback.
         command.args(["-q", "--noproxy", "*", "--silent", "--show-error"]);
         Self::start("curl", command.args(arguments))
+    }
+
+    /// Connects with `openssl s_client`, whose input is at its end. Returns all that it says, whether or not it is
+    /// content.
+    pub async fn openssl_client(arguments: &[&str]) -> Result<String> {
+        let mut command = Command::new("openssl");
+        command.arg("s_client").args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+        let ended = timeout(PATIENCE, command.output()).await.context("openssl does not end")??;
+        let said = [ended.stdout, ended.stderr].concat();
+        Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
     fn node_program(program: &Path, arguments: &[&str]) -> Result<Self> {

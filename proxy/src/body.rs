@@ -179,10 +179,10 @@ impl Trailers {
     }
 }
 
-/// Whether a field may stand in trailers: not what frames, routes or authorises a message, says how to read it,
+/// Whether a field may stand in trailers, of a request or a response: not what frames, routes or authorises a message, says how to read it,
 /// or belongs to one connection (RFC 9110 §6.5.1), nor what tells the upstream who the client is. An underscore
 /// counts as a hyphen, since servers after the manner of CGI cannot tell them apart.
-fn permitted(name: &str) -> bool {
+pub(crate) fn permitted(name: &str) -> bool {
     const FORBIDDEN: [&str; 39] = [
         "accept-encoding",
         "age",

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
 use crate::forward;
-use crate::head::{self, Version};
+use crate::head::{self, Framing, Head, Refusal, Version};
 use crate::table::{Action, Route};
 use crate::upstream::{Picked, Way, choose};
 use crate::worker::Home;
@@ -31,26 +31,37 @@ mod wire;
 use body::{Account, Answered, RequestBody, ResponseBody};
 pub(crate) use pool::Pool;
 use pool::Sender;
-use wire::{Ending, Exchange, Wire};
+use wire::{Ending, Exchange, TrailerSlot, Wire};
 
 /// Hyper's bounds, with room for what we add to a head that passed our own.
 const MAX_FIELDS: usize = 2 * head::MAX_FIELDS;
 const MAX_HEAD: usize = 2 * head::MAX_HEAD;
 
+/// What a body above the route's limit is answered with.
+pub(crate) const TOO_LONG: Refusal = Refusal::request(413, "the body is longer than this route takes");
+
 /// Serves one plain request.
 pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {
     let home = connection.home.clone();
+    if let (Framing::Length(length), Some(most)) = (asking.head.framing, route.max_body)
+        && length > most
+    {
+        return connection.refuse_body(&asking, route, TOO_LONG).await;
+    }
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
     forward::plain_request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut head);
     let way = route.way(&asking.head, asking.client);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
+    let wire = Wire::new(&head, asking.head.framing);
+    let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
     let service = service_fn(|request| {
-        let (home, route, account) = (home.clone(), route.clone(), account.clone());
+        let client = Client { account: account.clone(), trailers: trailers.clone() };
+        let (home, route) = (home.clone(), route.clone());
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
         Box::pin(async move {
-            let answered = forward_request(&home, (&route, way), request, account).await;
+            let answered = forward_request(&home, (&route, way), request, client).await;
             // The error goes past hyper, which would only close the connection.
             answered.map_err(|error| {
                 let text = error.to_string();
@@ -59,7 +70,6 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
             })
         })
     });
-    let wire = Wire::new(&head, asking.head.framing);
     let mut hyper = hyper::server::conn::http1::Builder::new();
     hyper.half_close(true).max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
     let mut server = hyper.serve_connection(wire.end(), service);
@@ -74,6 +84,20 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     .await;
     let failure = failure.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     conclude(connection, &asking, route, (ending, failure), &account).await
+}
+
+/// What a response is for, besides being sent.
+#[derive(Clone)]
+struct Client {
+    account: Account,
+    /// Where trailers go, for a client that takes them.
+    trailers: Option<TrailerSlot>,
+}
+
+/// Whether the client looks at trailers (RFC 9110 §6.5.1). HTTP/1.0 has none.
+fn takes_trailers(head: &Head) -> bool {
+    head.version == Version::Http11
+        && head.fields.tokens("te").any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
 /// What the end of an exchange means for the connection.
@@ -116,11 +140,11 @@ async fn forward_request(
     home: &Arc<Home>,
     (route, way): (&Route, Way),
     request: Request<Incoming>,
-    account: Account,
+    client: Client,
 ) -> Result<Response<ResponseBody>, DialError> {
     let Action::Forward(backends) = &route.action else { return Err(DialError::NoEndpoint) };
     let method = request.method().clone();
-    let mut request = for_upstream(request);
+    let mut request = for_upstream(request, client.trailers.is_some());
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < dial::ATTEMPTS {
         let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
@@ -129,7 +153,7 @@ async fn forward_request(
             let again = again(&request);
             match send(home, route, sender, request, &picked).await {
                 Ok((response, sender)) => {
-                    return answer(home, route, (response, sender, picked), &method, account);
+                    return answer(home, route, (response, sender, picked), &method, client);
                 }
                 // The upstream had closed the idle connection: nothing was sent.
                 Err((_, Some(unsent))) => request = *unsent,
@@ -147,7 +171,7 @@ async fn forward_request(
                 let sender = open(home, stream).await.map_err(|_| DialError::Terminated(address))?;
                 let sent = send(home, route, sender, request, &picked).await;
                 let (response, sender) = sent.map_err(|(error, _)| error)?;
-                return answer(home, route, (response, sender, picked), &method, account);
+                return answer(home, route, (response, sender, picked), &method, client);
             }
             Err(error) => failure = error,
         }
@@ -212,10 +236,15 @@ async fn open(home: &Home, stream: TcpStream) -> hyper::Result<Sender> {
 
 /// The request as hyper's client sends it. Its framing stays as it is, in canonical form: hyper would take a GET's
 /// body away otherwise.
-fn for_upstream(request: Request<Incoming>) -> Request<RequestBody> {
+fn for_upstream(request: Request<Incoming>, takes_trailers: bool) -> Request<RequestBody> {
     let (mut parts, body) = request.into_parts();
     for name in [header::CONNECTION, header::EXPECT] {
         parts.headers.remove(name);
+    }
+    if takes_trailers {
+        // Said for this connection anew, as every hop-by-hop field is.
+        parts.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        parts.headers.insert(header::CONNECTION, HeaderValue::from_static("TE"));
     }
     parts.version = hyper::Version::HTTP_11;
     Request::from_parts(parts, RequestBody::new(body))
@@ -226,13 +255,20 @@ fn answer(
     route: &Route,
     (response, sender, picked): (Response<Incoming>, Sender, Picked),
     method: &Method,
-    account: Account,
+    Client { account, trailers }: Client,
 ) -> Result<Response<ResponseBody>, DialError> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(DialError::Protocol(picked.address(), "a 101 that nobody asked for".into()));
     }
-    drop_hop_by_hop(&mut parts.headers);
+    if has_foreign_coding(&parts.headers) {
+        let what = "a transfer coding that nobody asked for";
+        return Err(DialError::Protocol(picked.address(), what.into()));
+    }
+    let nominated = drop_hop_by_hop(&mut parts.headers);
+    if trailers.is_none() {
+        parts.headers.remove(header::TRAILER);
+    }
     say_length_once(&mut parts, &body, method);
     if home.shared.leaving.is_cancelled() {
         parts.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -244,7 +280,9 @@ fn answer(
     let events = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_event_stream);
     let limit = if events { route.timeouts.idle } else { route.timeouts.request };
     tracing::trace!(%method, status = %parts.status, "answered");
-    Ok(Response::from_parts(parts, ResponseBody::new(body, limit, account, (home.clone(), sender, picked))))
+    let trailers = trailers.map(|slot| (slot, nominated));
+    let carrier = (home.clone(), sender, picked);
+    Ok(Response::from_parts(parts, ResponseBody::new(body, limit, (account, trailers), carrier)))
 }
 
 fn is_event_stream(value: &HeaderValue) -> bool {
@@ -252,9 +290,17 @@ fn is_event_stream(value: &HeaderValue) -> bool {
     kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
 }
 
+/// Whether the body is in a coding other than chunks. Passed on without its Transfer-Encoding it would be another body;
+/// an upstream that is not told that we take one has no business to send it (RFC 9112 §7).
+fn has_foreign_coding(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    codings.next().is_some_and(|coding| !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))
+        || codings.next().is_some()
+}
+
 /// RFC 9110 §7.6.1: what Connection nominates, and what was hop-by-hop before there was Connection. Content-Length
-/// stays whoever nominates it: without it the message would be another.
-fn drop_hop_by_hop(fields: &mut HeaderMap) {
+/// stays whoever nominates it: without it the message would be another. Returns what was nominated.
+fn drop_hop_by_hop(fields: &mut HeaderMap) -> Vec<HeaderName> {
     let nominated: Vec<HeaderName> = fields
         .get_all(header::CONNECTION)
         .iter()
@@ -268,6 +314,7 @@ fn drop_hop_by_hop(fields: &mut HeaderMap) {
     for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
         fields.remove(name);
     }
+    nominated
 }
 
 /// One plain Content-Length, of the body that there is; none for a body that is delimited otherwise. What an

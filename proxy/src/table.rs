@@ -110,6 +110,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Whether access records are written.
     pub access_log: AccessLog,
+    /// The longest body of a request, in bytes. `None`: there is no limit.
+    pub max_body: Option<u64>,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
     pub timeouts: Timeouts,
     /// What open tunnels follow.

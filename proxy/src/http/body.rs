@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{HeaderMap, HeaderName};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
+use crate::body::permitted;
 use crate::upstream::Picked;
 use crate::worker::Home;
 
 use super::pool::Sender;
+use super::wire::TrailerSlot;
 
 /// What the access record says of a response.
 #[derive(Clone, Debug, Default)]
@@ -141,18 +144,38 @@ pub(super) struct ResponseBody {
     inner: Incoming,
     limit: Option<(Duration, Pin<Box<Sleep>>)>,
     account: Account,
+    trailers: Trailers,
     carrier: Option<(Arc<Home>, Sender, Picked)>,
 }
+
+/// Where trailers go, for a client that takes them, and which are not to be passed on.
+type Trailers = Option<(TrailerSlot, Vec<HeaderName>)>;
 
 impl ResponseBody {
     pub(super) fn new(
         inner: Incoming,
         limit: Option<Duration>,
-        account: Account,
+        (account, trailers): (Account, Trailers),
         carrier: (Arc<Home>, Sender, Picked),
     ) -> Self {
         let limit = limit.map(|limit| (limit, Box::pin(sleep(limit))));
-        Self { inner, limit, account, carrier: Some(carrier) }
+        Self { inner, limit, account, trailers, carrier: Some(carrier) }
+    }
+
+    /// Puts trailers where the wire finds them: hyper would send only those that the head announces.
+    fn keep_trailers(&self, fields: &HeaderMap) {
+        let Some((slot, nominated)) = &self.trailers else { return };
+        let mut lines = Vec::new();
+        for (name, value) in fields {
+            if permitted(name.as_str()) && !nominated.contains(name) {
+                for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                    lines.extend_from_slice(part);
+                }
+            }
+        }
+        if !lines.is_empty() {
+            slot.put(lines);
+        }
     }
 }
 
@@ -172,6 +195,10 @@ impl Body for ResponseBody {
                 // Trailers are the last frame of a body.
                 if frame.as_ref().is_none_or(|frame| frame.as_ref().is_ok_and(Frame::is_trailers)) {
                     self.account.0.finished.store(true, Ordering::Relaxed);
+                }
+                if let Some(trailers) = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()) {
+                    self.keep_trailers(trailers);
+                    return Poll::Ready(None);
                 }
                 if let Some(Ok(frame)) = &frame {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;

@@ -13,18 +13,21 @@ use bytes::{Buf, BytesMut};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::body::{Delimiter, Output, write_chunk, write_last_chunk};
+use crate::body::{Delimiter, Output, Step, write_chunk, write_last_chunk};
 use crate::connection::MOST_AHEAD;
 use crate::forward;
 use crate::head::{Framing, Head, Refusal};
 use crate::leg::Leg;
 use crate::table::Route;
 
-use super::Served;
 use super::body::Account;
+use super::{Served, TOO_LONG};
 
 /// Held in each direction, at most.
 const MOST_HELD: usize = 64 * 1024;
+
+/// What ends a body of chunks, as hyper writes it.
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
 /// Both directions of the wire.
 #[derive(Clone, Debug)]
@@ -42,6 +45,42 @@ struct Buffers {
     request_broken: bool,
     /// From hyper.
     response: BytesMut,
+    /// Field lines that go into the last chunk, which is held back for them.
+    trailers: Option<Vec<u8>>,
+    /// Hyper has written all that it had, since the trailers were put here.
+    flushed: bool,
+}
+
+/// Where the trailers of a response go.
+#[derive(Clone, Debug)]
+pub(super) struct TrailerSlot(Arc<Mutex<Buffers>>);
+
+impl TrailerSlot {
+    /// Takes field lines, each ended by CRLF, before hyper is told that the body has ended.
+    pub(super) fn put(&self, lines: Vec<u8>) {
+        let mut buffers = lock(&self.0);
+        buffers.trailers = Some(lines);
+        buffers.flushed = false;
+    }
+}
+
+impl Buffers {
+    /// How much of the response may go out. The last chunk waits for its trailers until hyper has written it.
+    fn writable(&mut self) -> usize {
+        if self.trailers.is_none() {
+            return self.response.len();
+        }
+        if !self.flushed {
+            return self.response.len().saturating_sub(LAST_CHUNK.len());
+        }
+        let trailers = self.trailers.take().unwrap_or_default();
+        if self.response.ends_with(LAST_CHUNK) {
+            self.response.truncate(self.response.len() - 2);
+            self.response.extend_from_slice(&trailers);
+            self.response.extend_from_slice(b"\r\n");
+        }
+        self.response.len()
+    }
 }
 
 /// Hyper's end.
@@ -71,6 +110,8 @@ pub(super) struct Exchange<'a> {
     delimiter: Delimiter,
     refused: Option<Refusal>,
     body_read: bool,
+    /// How much longer the body may get.
+    body_left: Option<u64>,
     served: Option<bool>,
     /// Runs while the client neither takes nor gives what it should.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -89,6 +130,11 @@ impl Wire {
         HyperEnd(self.buffers.clone())
     }
 
+    /// For the trailers of a response in chunks.
+    pub(super) fn trailers(&self) -> TrailerSlot {
+        TrailerSlot(self.buffers.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Buffers> {
         lock(&self.buffers)
     }
@@ -103,6 +149,7 @@ impl<'a> Exchange<'a> {
         Self {
             delimiter: Delimiter::new(wire.framing),
             body_read: wire.framing == Framing::None,
+            body_left: route.max_body,
             wire,
             head,
             refused: None,
@@ -177,10 +224,20 @@ impl<'a> Exchange<'a> {
         Ok(pulled)
     }
 
+    /// One step of the delimiter, as far as the route's limit goes.
+    fn next_step(&mut self, ahead: &[u8]) -> Result<Step, Refusal> {
+        let step = self.delimiter.next(ahead)?;
+        if let (Output::Data(range), Some(left)) = (&step.output, &mut self.body_left) {
+            *left = left.checked_sub(range.len() as u64).ok_or(TOO_LONG)?;
+        }
+        Ok(step)
+    }
+
     /// Takes one step through what was read. False: more must be read first.
     fn delimit(&mut self, ahead: &mut BytesMut) -> bool {
+        let step = self.next_step(ahead);
         let mut buffers = lock(&self.wire.buffers);
-        let step = match self.delimiter.next(ahead) {
+        let step = match step {
             Ok(step) => step,
             Err(refusal) => {
                 self.refused = Some(refusal);
@@ -219,8 +276,12 @@ impl<'a> Exchange<'a> {
     fn push(&mut self, cx: &mut Context<'_>, leg: &mut Leg) -> io::Result<bool> {
         let mut buffers = lock(&self.wire.buffers);
         let mut pushed = false;
-        while !buffers.response.is_empty() {
-            match leg.poll_drain(cx, &buffers.response) {
+        loop {
+            let writable = buffers.writable();
+            if writable == 0 {
+                break;
+            }
+            match leg.poll_drain(cx, &buffers.response[..writable]) {
                 Poll::Ready(taken) => {
                     buffers.response.advance(taken?);
                     pushed = true;
@@ -286,6 +347,7 @@ impl Write for HyperEnd {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        lock(&self.0).flushed = true;
         Poll::Ready(Ok(()))
     }
 

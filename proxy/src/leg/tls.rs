@@ -43,6 +43,8 @@ pub struct TlsLeg {
 struct Ended {
     read: bool,
     close_notify_queued: bool,
+    /// The TLS library refused what came. It is not asked again: it may remember a place in bytes that are gone.
+    failed: bool,
 }
 
 /// A handshake that led to no connection.
@@ -217,7 +219,7 @@ impl TlsLeg {
 
     /// See [`Leg::poll_close_write`](super::Leg::poll_close_write).
     pub(super) fn poll_close_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.ended.close_notify_queued {
+        if !self.ended.close_notify_queued && !self.ended.failed {
             self.ended.close_notify_queued = true;
             scratch::with_outgoing(|buffer| {
                 let length = self.with_traffic(|traffic| traffic.queue_close_notify(buffer))?;
@@ -237,6 +239,9 @@ impl TlsLeg {
         &mut self,
         body: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
+        if self.ended.failed {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         loop {
             let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.incoming);
             match state.map_err(io::Error::other)? {
@@ -259,9 +264,11 @@ impl TlsLeg {
             let (step, turn) = match turn {
                 Ok(turn) => turn,
                 Err(error) => {
-                    // The second look finds the alert that tells the peer.
-                    let _ = self.turn(&mut [], &mut []);
                     self.ended.read = true;
+                    self.ended.failed = true;
+                    // What was to be sent before it, and the alert that tells the peer: these it gives out before it
+                    // looks at what came.
+                    while self.tls.wants_write() && self.turn(&mut [], &mut []).is_ok() {}
                     return Err(error);
                 }
             };

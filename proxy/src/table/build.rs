@@ -372,6 +372,7 @@ impl Builder<'_> {
             balance: route.balance,
             rewrite,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
+            max_body: route.max_body,
             timeouts: route.timeouts.into(),
             live,
         }
