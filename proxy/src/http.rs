@@ -38,7 +38,7 @@ const MAX_FIELDS: usize = 2 * head::MAX_FIELDS;
 const MAX_HEAD: usize = 2 * head::MAX_HEAD;
 
 /// What a body above the route's limit is answered with.
-const TOO_LONG: Refusal = Refusal::request(413, "the body is longer than this route takes");
+pub(crate) const TOO_LONG: Refusal = Refusal::request(413, "the body is longer than this route takes");
 
 /// Serves one plain request.
 pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {

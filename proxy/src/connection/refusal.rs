@@ -246,6 +246,7 @@ mod tests {
                 "Sec-WebSocket-Version: 13",
             ),
             (handshake("Sec-WebSocket-Version: 13\r\n"), "400 Bad Request", "http_request_error", ""),
+            (crate::http::TOO_LONG.into(), "413 Payload Too Large", "http_request_error", ""),
             (super::super::LATE_HEAD.into(), "408 Request Timeout", "http_request_error", ""),
             // Routes.
             (Answer::NOT_READY, "503 Service Unavailable", "destination_unavailable", ""),

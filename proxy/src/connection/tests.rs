@@ -15,7 +15,7 @@ use snapshot::{
     PathMatch, PathRewrite, RouteId, Section, Slice, Snapshot, UpstreamId, ValueMatch, WeightedUpstream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -187,9 +187,12 @@ async fn mirror(mut stream: TcpStream, port: u16) {
     stream.write_all(answer.as_bytes()).await.unwrap();
 }
 
-/// A port of this machine where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port of this machine where nobody listens, and nobody else will while it is held.
+fn nobody() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
 }
 
 fn status(answer: &str) -> &str {
@@ -301,11 +304,11 @@ async fn the_same_key_leads_to_the_same_endpoint_for_tunnels_and_requests() {
 
 #[tokio::test]
 async fn an_owner_that_is_not_there_is_ejected_and_counted() {
-    let (mirror, gone, gone_too) = tokio::join!(Mirror::start(), nobody(), nobody());
+    let (mirror, gone, gone_too) = (Mirror::start().await, nobody(), nobody());
     let hashing = |route: &mut snapshot::Route| {
         route.balance = Balance::ConsistentHash(vec![HashPart::Path]);
     };
-    let world = World::new(vec![route("/", hashing)], &[mirror.address, gone, gone_too]).await;
+    let world = World::new(vec![route("/", hashing)], &[mirror.address, gone.1, gone_too.1]).await;
     for number in 0..30 {
         let answer = world.ask(&format!("/{number}"), "").await;
         assert_eq!(status(&answer), "200", "the next in the key's order takes it");
