@@ -51,7 +51,7 @@ fn each_remark_names_file_line_field_and_remedy() {
     let line = 1 + bad.lines().position(|line| line.contains("bakend")).unwrap();
     let done = check(folder.path(), &["."]);
     let wanted = format!(
-        "site.yaml:5: warning: \"300\" is not a duration; the default is served [UnsupportedValue]\n    in Ingress \
+        "site.yaml:4: warning: \"300\" is not a duration; the default is served [UnsupportedValue]\n    in Ingress \
          default/site, metadata.annotations[longhaul.dev/idle-timeout]\n    help: write a duration with unit (h, m, s, \
          ms), such as 30s, 5m or 1h30m; 0s: no limit\nsite.yaml:{line}: error: there is no Service default/bakend \
          [BackendNotFound]\n    in Ingress default/site, spec.rules[0].http.paths[0].backend.service\n    help: create \
