@@ -9,7 +9,7 @@ const { HttpTransportType, HubConnectionBuilder, LogLevel, Subject } = require('
 const { promised, run, step } = require('./steps');
 
 const EVENTS = 5;
-const SERVER_TIMEOUT = 2000;
+const SERVER_TIMEOUT = 3000;
 const PING_EVERY = 100;
 
 // The items of a stream, each of which is sent only when the one before it has come.
