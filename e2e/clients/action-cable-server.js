@@ -1,6 +1,6 @@
 // A small Action Cable server: one channel, RoomChannel, in which what one says all hear. After
 // https://guides.rubyonrails.org/action_cable_overview.html and the server's own sources
-// (https://github.com/rails/rails/tree/main/actioncable/lib/action_cable, connection/base.rb and server/connections.rb).
+// (https://github.com/rails/rails/tree/main/actioncable/lib/action_cable: connection/base.rb, server/connections.rb).
 //
 // usage: action-cable-server.js   prints the port it listens on, ends with its input
 'use strict';

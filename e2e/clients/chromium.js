@@ -20,7 +20,7 @@ exports.browse = async (resolve, visit) => {
   });
   try {
     const context = await browser.newContext({ ignoreHTTPSErrors: true });
-    context.setDefaultTimeout(15000);
+    context.setDefaultTimeout(17000);
     return await visit(context);
   } finally {
     await browser.close();

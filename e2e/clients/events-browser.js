@@ -1,6 +1,6 @@
 // Headless Chromium on the page of events-server.js.
 //
-// usage: events-browser.js BASE RESOLVE   RESOLVE as for chromium.js; prints "ok …" with what the page shows, or fails
+// usage: events-browser.js BASE RESOLVE   RESOLVE as for chromium.js; prints "ok …" with what it shows, or fails
 'use strict';
 
 const { browse } = require('./chromium');

@@ -46,6 +46,7 @@ async function subscribe(graphql) {
 
 async function converse(url) {
   const [connected, pong, closed] = [promised(), promised(), promised()];
+  closed.value.then(({ code, reason }) => connected.reject(`closed with ${code} ${reason}`));
   const graphql = client(url, {
     keepAlive: 100,
     on: { connected: connected.resolve, pong: pong.resolve, closed: closed.resolve },

@@ -51,7 +51,7 @@ useServer(
   {
     schema,
     roots,
-    connectionInitWaitTimeout: 300,
+    connectionInitWaitTimeout: 2000,
     onConnect: ({ connectionParams }) => connectionParams?.token !== 'wrong',
   },
   sockets,

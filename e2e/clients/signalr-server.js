@@ -32,7 +32,8 @@ class Connection {
     this.greeted = false;
     // By the id of a client's own stream: what it sent so far.
     this.uploads = new Map();
-    // By the id of an invocation: the rest of what the client has asked to be streamed.
+    this.pinged = 0;
+    // By a stream's name: what sends its next item.
     this.streams = new Map();
     connections.set(this.token, this);
   }
@@ -67,6 +68,7 @@ class Connection {
     else if (message.type === STREAM_INVOCATION) this.stream(message);
     else if (message.type === STREAM_ITEM) this.uploads.get(message.invocationId)?.items.push(message.item);
     else if (message.type === COMPLETION) this.uploads.get(message.invocationId)?.done();
+    else if (message.type === PING) this.pinged += 1;
     else if (message.type === CLOSE) this.close();
   }
 
@@ -84,6 +86,11 @@ class Connection {
         const items = [];
         const done = () => complete({ result: items.reduce((sum, item) => sum + item, 0) });
         this.uploads.set(streamIds[0], { items, done });
+      },
+      // Answered after so many milliseconds with how often the client has pinged meanwhile.
+      pause: () => {
+        this.pinged = 0;
+        setTimeout(() => complete({ result: this.pinged }), given[0]);
       },
       next: () => this.streams.get(given[0])?.(),
       cut: () => this.close({ allowReconnect: true }),

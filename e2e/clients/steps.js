@@ -4,7 +4,7 @@
 const { once } = require('events');
 
 // Less than the tests' own patience, so that it is the script that says what it waits for.
-const PATIENCE = 15000;
+const PATIENCE = 18000;
 
 let current = 'the start';
 

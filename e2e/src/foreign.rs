@@ -4,10 +4,12 @@
 //! [`Tool`] that it needs; where the tool is missing the test is skipped, which is noted
 //! ([`notes::skipped`]), except with `CI=true`: there nothing may be skipped.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
@@ -46,10 +48,11 @@ impl Tool {
         match self {
             Self::Node => {
                 in_path("node")?;
-                packages("npm/node_modules/ws")
+                npm_packages()
             }
             Self::Python => {
                 in_path("python3")?;
+                packages("python/requests")?;
                 packages("python/websockets")
             }
             Self::Curl => in_path("curl").map(|_| ()),
@@ -57,7 +60,7 @@ impl Tool {
             Self::Chromium => {
                 chromium()?;
                 in_path("node")?;
-                packages("npm/node_modules/playwright-core")
+                npm_packages()
             }
         }
     }
@@ -182,6 +185,13 @@ fn clients() -> PathBuf {
 fn cache() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
     root.join(".cache")
+}
+
+/// Whether all that the scripts ask for is there: the folder may be older than what they ask for.
+fn npm_packages() -> Result<()> {
+    let wanted: Value = serde_json::from_str(&fs::read_to_string(clients().join("package.json"))?)?;
+    let names = wanted["dependencies"].as_object().context("package.json says what the scripts need")?;
+    names.keys().try_for_each(|name| packages(&format!("npm/node_modules/{name}")))
 }
 
 fn packages(folder: &str) -> Result<()> {
