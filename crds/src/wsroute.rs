@@ -326,7 +326,7 @@ pub struct Condition {
 }
 
 /// Where clients reach a host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Address {
     /// What the value is.
     #[serde(rename = "type")]
