@@ -82,7 +82,7 @@ impl Overview {
         let objects = view.reports.iter().map(|(object, report)| {
             let since = view.since.get(object).copied().unwrap_or_default();
             let condition = programmed(&proxies, since, rejected.get(object).map(String::as_str));
-            let mut report = report.clone();
+            let mut report = translate::Report::clone(report);
             report.conditions.push(condition);
             let place = said.places.get(object);
             json!({

@@ -35,6 +35,8 @@ struct SettingsDocument {
     loopback_endpoints: bool,
     built_in_class: Option<String>,
     nginx_annotations: Option<bool>,
+    #[serde(default)]
+    addresses: Vec<crds::wsroute::Address>,
 }
 
 impl Case {
@@ -75,6 +77,7 @@ fn settings(document: SettingsDocument) -> Settings {
         trusted_proxies: document.trusted_proxies,
         loopback_endpoints: document.loopback_endpoints,
         built_in_class: document.built_in_class,
+        addresses: document.addresses,
         nginx_annotations: document.nginx_annotations.unwrap_or(default.nginx_annotations),
         ..default
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crds::diagnostic::ObjectRef;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use translate::{Change, Kind, Object, Settings, Store, translate};
+use translate::{Change, Kind, Object, Settings, Store, Translator, translate};
 
 use crate::manifests::object;
 
@@ -195,6 +195,22 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
     })
 }
 
+/// Changes of one or a few objects at once: versions that follow one another, deletions, and now and then a whole kind
+/// anew.
+fn steps() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    let gone = any_object().prop_map(|object| Change::Delete(object.reference()));
+    let kind = proptest::sample::select(&Kind::ALL);
+    let replaced = (kind, proptest::collection::vec(any_object(), 0..12))
+        .prop_map(|(kind, objects)| Change::Replace(kind, objects));
+    let change = prop_oneof![12 => any_object().prop_map(Change::Upsert), 4 => gone, 1 => replaced];
+    let step = proptest::collection::vec(change, 1..4);
+    let first = objects().prop_map(|objects| objects.into_iter().map(Change::Upsert).collect());
+    (first, proptest::collection::vec(step, 0..24)).prop_map(|(first, mut steps): (Vec<_>, Vec<_>)| {
+        steps.insert(0, first);
+        steps
+    })
+}
+
 /// Of several versions of an object the last one.
 fn last_versions(objects: Vec<Object>) -> Vec<Object> {
     let by_name: BTreeMap<_, _> = objects.into_iter().map(|object| (object.reference(), object)).collect();
@@ -231,6 +247,23 @@ proptest! {
         let (a, b) = (translate(&store(&straight), &settings), translate(&store(&shuffled), &settings));
         prop_assert_eq!(a.snapshot.digest(), b.snapshot.digest());
         prop_assert_eq!(a, b);
+    }
+
+    /// However a store came to be what it is, a translator that followed every step of it says the same as one that
+    /// sees the last one only.
+    #[test]
+    fn following_equals_starting_anew(steps in steps(), settings in settings(), other in settings()) {
+        let (mut store, mut translator) = (Store::default(), Translator::default());
+        for (index, step) in steps.iter().enumerate() {
+            for change in step {
+                store.apply(change.clone());
+            }
+            // Now and then with other settings, which are as good as a new beginning.
+            let settings = if index % 16 == 15 { &other } else { &settings };
+            let (followed, anew) = (translator.translate(&store, settings), translate(&store, settings));
+            prop_assert_eq!(followed.snapshot.digest(), anew.snapshot.digest(), "{}: {:?}", index, step);
+            prop_assert_eq!(followed, anew, "{}: {:?}", index, step);
+        }
     }
 
     #[test]
@@ -366,15 +399,21 @@ proptest! {
 }
 
 #[test]
-fn equal_objects_change_nothing() {
-    let service = object(json!({"kind": "Service", "metadata": {"name": "a"}}));
+fn a_store_says_what_a_change_touched() {
+    let named = |name: &str| object(json!({"kind": "Service", "metadata": {"name": name}}));
+    let (a, b) = (named("a"), named("b"));
+    let of_b = b.reference();
     let mut store = Store::default();
-    assert!(store.apply(Change::Upsert(service.clone())));
-    assert!(!store.apply(Change::Upsert(service.clone())));
-    assert!(!store.apply(Change::Replace(Kind::Service, vec![service.clone()])));
-    assert!(store.apply(Change::Delete(service.reference())));
-    assert!(!store.apply(Change::Delete(service.reference())));
-    assert!(!store.apply(Change::Delete(ObjectRef::new("Pod", "default", "a"))));
+    let mut touched =
+        |change| store.apply(change).objects.into_iter().map(|object| object.name).collect::<Vec<_>>();
+    assert_eq!(touched(Change::Upsert(a.clone())), ["a"]);
+    assert_eq!(touched(Change::Upsert(named("a"))), [""; 0]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![named("a")])), [""; 0]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![a, b.clone()])), ["b"]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![b])), ["a"]);
+    assert_eq!(touched(Change::Delete(of_b.clone())), ["b"]);
+    assert_eq!(touched(Change::Delete(of_b)), [""; 0]);
+    assert_eq!(touched(Change::Delete(ObjectRef::new("Pod", "default", "a"))), [""; 0]);
 }
 
 #[test]
@@ -382,8 +421,8 @@ fn a_store_is_synced_when_every_kind_was_once() {
     let mut store = Store::default();
     for kind in Kind::ALL {
         assert!(!store.synced());
-        assert!(store.apply(Change::Synced(kind)));
-        assert!(!store.apply(Change::Synced(kind)));
+        assert!(store.apply(Change::Synced(kind)).synced);
+        assert!(store.apply(Change::Synced(kind)).is_empty());
     }
     assert!(store.synced());
 }
