@@ -372,7 +372,8 @@ async fn what_expires_is_told_without_being_asked() {
     let mut running = Running::start();
     let mut controller = Controller::accept(&running.listen()).await;
     // Enough for the first acknowledgement, and soon over.
-    let not_after = SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() as i64 + 2;
+    let not_after =
+        SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs().cast_signed() + 2;
     let made = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
     let pair = snapshot::Certificate::Pair {
         chain: vec![made.cert.der().to_vec().into()],

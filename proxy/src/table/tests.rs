@@ -465,7 +465,8 @@ fn a_policy_has_the_suites_that_were_named_in_that_order() {
     let (table, quarantined) = build(&with_policy(TlsVersion::V1_2, &named), &empty());
     assert!(quarantined.is_empty());
     let config = table.tls_config(Some("h"));
-    let suites: Vec<_> = config.crypto_provider().cipher_suites.iter().map(|suite| suite.suite()).collect();
+    let suites: Vec<_> =
+        config.crypto_provider().cipher_suites.iter().map(rustls::SupportedCipherSuite::suite).collect();
     let wanted = [
         rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
         rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
