@@ -1,4 +1,4 @@
-//! TLS towards clients: versions and cipher suites by host, names, ClientHellos in every shape, sessions taken up
+//! TLS towards clients: versions and cipher suites by host, names, hellos in every shape, sessions taken up
 //! again, requests in the clear on the TLS port, clients that leave at every step.
 //!
 //! One world for each test, with the hosts of [`world`]. Clients are rustls, whose every setting can be chosen, and
@@ -61,16 +61,15 @@ const HANDSHAKES: &str = "longhaul_tls_handshakes_total";
 async fn plan() -> (Plan, Recorder) {
     let backend = Recorder::start(Answer::ok("hello")).await.unwrap();
     let authority = Authority::new().unwrap();
-    let mut files = authority.issue(&["*.wild.test"]).unwrap().secret("default", "wild");
-    let mut add = |object: String| files.push_str(&format!("---\n{object}"));
-    add(Ingress::new("wild", "*.wild.test").path("/", "backend").tls_beside_plain("wild").yaml());
+    let mut files = vec![authority.issue(&["*.wild.test"]).unwrap().secret("default", "wild")];
+    files.push(Ingress::new("wild", "*.wild.test").path("/", "backend").tls_beside_plain("wild").yaml());
     for (host, version, suites) in POLICIES {
         let name = host.replace('.', "-");
-        add(authority.issue(&[host]).unwrap().secret("default", &name));
-        add(route(&name, host, version, suites));
+        files.push(authority.issue(&[host]).unwrap().secret("default", &name));
+        files.push(route(&name, host, version, suites));
     }
     let plan = World::plan().site(HOST, backend.address()).authority(authority);
-    (plan.file("objects.yaml", files), backend)
+    (plan.file("objects.yaml", files.join("---\n")), backend)
 }
 
 /// A world of these hosts.

@@ -74,7 +74,7 @@ pub(super) const ROWS: &[Row] = &[
         "hop-by-hop fields",
         "RFC 9110 §7.6.1",
         b"GET / HTTP/1.1\r\nHost: heads.test\r\nKeep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\n\
-          TE: trailers\r\nProxy-Authorization: Basic eDp5\r\n\r\n",
+          TE: gzip\r\nProxy-Authorization: Basic eDp5\r\n\r\n",
         &[get("/").without(&["keep-alive", "proxy-connection", "te", "proxy-authorization"])],
     ),
     passed(

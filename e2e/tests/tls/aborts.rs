@@ -146,7 +146,7 @@ async fn go(mut stream: TcpStream, config: ClientConfig, step: Step) -> Result<T
 }
 
 /// Sends a ClientHello and reads until the answer to it is whole.
-async fn server_flight(stream: &mut TcpStream, config: ClientConfig) -> Result<()> {
+pub(super) async fn server_flight(stream: &mut TcpStream, config: ClientConfig) -> Result<()> {
     let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from(HOST)?)?;
     let mut bytes = Vec::new();
     while client.wants_write() {

@@ -21,12 +21,12 @@ type Wanted = Result<(ProtocolVersion, CipherSuite), &'static str>;
 const VERSION: Wanted = Err("ProtocolVersion");
 const NOTHING_COMMON: Wanted = Err("HandshakeFailure");
 
-const fn tls_1_2(suite: CipherSuite) -> Wanted {
-    Ok((ProtocolVersion::TLSv1_2, suite))
+const fn tls_1_2(suite: CipherSuite) -> (ProtocolVersion, CipherSuite) {
+    (ProtocolVersion::TLSv1_2, suite)
 }
 
-const fn tls_1_3(suite: CipherSuite) -> Wanted {
-    Ok((ProtocolVersion::TLSv1_3, suite))
+const fn tls_1_3(suite: CipherSuite) -> (ProtocolVersion, CipherSuite) {
+    (ProtocolVersion::TLSv1_3, suite)
 }
 
 /// Host, versions and suites of the client in its order (none: all of rustls' own), what it gets.
@@ -38,34 +38,34 @@ fn rows() -> Vec<(&'static str, &'static [&'static SupportedProtocolVersion], Ve
         C::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
         C::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
     );
-    let best = tls_1_3(C::TLS13_AES_256_GCM_SHA384);
+    let best = Ok(tls_1_3(C::TLS13_AES_256_GCM_SHA384));
     vec![
         // No list: the client's order counts.
         (HOST, BOTH, vec![], best),
-        (HOST, V1_2, vec![], tls_1_2(old_256)),
-        (HOST, BOTH, vec![chacha, aes_128], tls_1_3(chacha)),
-        (HOST, BOTH, vec![aes_128, chacha], tls_1_3(aes_128)),
-        (HOST, V1_2, vec![old_chacha, old_256], tls_1_2(old_chacha)),
+        (HOST, V1_2, vec![], Ok(tls_1_2(old_256))),
+        (HOST, BOTH, vec![chacha, aes_128], Ok(tls_1_3(chacha))),
+        (HOST, BOTH, vec![aes_128, chacha], Ok(tls_1_3(aes_128))),
+        (HOST, V1_2, vec![old_chacha, old_256], Ok(tls_1_2(old_chacha))),
         // The certificate's key is no RSA key.
         (HOST, V1_2, vec![C::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256], NOTHING_COMMON),
         // The lowest version.
         ("strict.test", BOTH, vec![], best),
-        ("strict.test", V1_3, vec![chacha], tls_1_3(chacha)),
+        ("strict.test", V1_3, vec![chacha], Ok(tls_1_3(chacha))),
         ("strict.test", V1_2, vec![], VERSION),
         // One suite of TLS 1.3 leaves nothing of TLS 1.2.
         ("one.test", BOTH, vec![], best),
         ("one.test", V1_3, vec![chacha, aes_128], NOTHING_COMMON),
         ("one.test", V1_2, vec![], VERSION),
         // Suites of TLS 1.2 leave nothing of TLS 1.3, and their order is the proxy's.
-        ("old.test", BOTH, vec![], tls_1_2(old_chacha)),
-        ("old.test", V1_2, vec![old_128, old_chacha], tls_1_2(old_chacha)),
-        ("old.test", V1_2, vec![old_256, old_128], tls_1_2(old_128)),
+        ("old.test", BOTH, vec![], Ok(tls_1_2(old_chacha))),
+        ("old.test", V1_2, vec![old_128, old_chacha], Ok(tls_1_2(old_chacha))),
+        ("old.test", V1_2, vec![old_256, old_128], Ok(tls_1_2(old_128))),
         ("old.test", V1_2, vec![old_256], NOTHING_COMMON),
         ("old.test", V1_3, vec![], VERSION),
         // One of each.
-        ("both.test", BOTH, vec![], tls_1_3(chacha)),
+        ("both.test", BOTH, vec![], Ok(tls_1_3(chacha))),
         ("both.test", V1_3, vec![aes_128], NOTHING_COMMON),
-        ("both.test", V1_2, vec![], tls_1_2(old_256)),
+        ("both.test", V1_2, vec![], Ok(tls_1_2(old_256))),
         ("both.test", V1_2, vec![old_128, old_chacha], NOTHING_COMMON),
     ]
 }
