@@ -4,6 +4,7 @@
 //! finds wrong before there is an object at all (a file that is no YAML, a field that does not exist) it says
 //! itself, in [`Said`].
 
+mod admission;
 mod catalogue;
 mod decode;
 pub mod dir;

@@ -21,6 +21,15 @@ pub(crate) struct Mistake {
     pub(crate) field: String,
     pub(crate) message: String,
     pub(crate) remedy: String,
+    /// It speaks of a key, and shows nothing of a value.
+    pub(crate) about_key: bool,
+}
+
+impl Mistake {
+    /// A field that the type does not have.
+    pub(crate) fn is_unknown_field(&self) -> bool {
+        self.message.starts_with("unknown field")
+    }
 }
 
 /// Decodes an object. All fields that are not known are told together with the first value that does not fit.
@@ -150,6 +159,7 @@ impl<'de> At<'de, '_> {
             field: below(&self.field, &entry.key),
             message: format!("unknown field `{}`", entry.key),
             remedy,
+            about_key: true,
         });
     }
 }

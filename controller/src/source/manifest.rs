@@ -1,18 +1,19 @@
 //! The text of one file into Kubernetes objects, as strictly as the API server: what is unknown, misses or does
 //! not fit is refused with its line. Pure: text in, objects and remarks out.
 //!
-//! Several documents, `kind: List`, an absent namespace and `stringData` mean what they mean to `kubectl apply`.
-//! The bounds of the custom resource's schema are not looked at here.
+//! Several documents, `kind: List`, an absent namespace and `stringData` mean what they mean to `kubectl apply`. What
+//! the API server checks beyond the types, and its defaults, are in [`admission`].
 
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use translate::{Kind, Object};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::admission;
 use super::decode::{Mistake, decode, nearest};
 use super::yaml::{self, Node, Value};
 
@@ -37,6 +38,8 @@ pub(crate) enum Item {
     Refused(Option<ObjectRef>, Vec<Remark>),
     /// An object of a kind that is not read.
     Foreign(Remark),
+    /// A sound object of a kind that is known and to which nothing refers yet.
+    Unused,
 }
 
 /// A sound object and where its fields stand.
@@ -167,6 +170,9 @@ fn items(node: &Node) -> Vec<Item> {
 }
 
 fn item(node: &Node) -> Item {
+    if text_of(node, "kind") == CONFIG_MAP && text_of(node, "apiVersion") == "v1" {
+        return config_map(node);
+    }
     let head = match Head::of(node) {
         Ok(head) => head,
         Err(item) => return *item,
@@ -174,23 +180,67 @@ fn item(node: &Node) -> Item {
     let decoded = match head.kind {
         Kind::Ingress => decode(node).map(Arc::new).map(Object::Ingress),
         Kind::IngressClass => decode(node).map(Arc::new).map(Object::IngressClass),
-        Kind::WsRoute => decode(node).map(Arc::new).map(Object::WsRoute),
+        Kind::WsRoute => decode_wsroute(node),
         Kind::Service => decode(node).map(Arc::new).map(Object::Service),
         Kind::EndpointSlice => decode(node).map(Arc::new).map(Object::EndpointSlice),
         Kind::Secret => decode(node).map(with_string_data).map(Arc::new).map(Object::Secret),
     };
-    match decoded {
+    let admitted = decoded.and_then(|mut object| {
+        admission::fill_in(&mut object);
+        let mistakes = admission::check(&object);
+        if mistakes.is_empty() { Ok(object) } else { Err(mistakes) }
+    });
+    let lines = Lines::new(node);
+    match admitted {
         Ok(object) => Item::Accepted(Sound {
             object: named(object, &head.reference),
             reference: head.reference,
-            lines: Arc::new(Lines::new(node)),
+            lines: Arc::new(lines),
         }),
         Err(mistakes) => {
             let secret = head.kind == Kind::Secret;
-            let remarks = mistakes.into_iter().map(|mistake| head.refuse(mistake, secret)).collect();
+            // The API server's checks know fields only.
+            let placed = mistakes.into_iter().map(|mistake| match mistake.line {
+                0 => Mistake { line: lines.of(&mistake.field), ..mistake },
+                _ => mistake,
+            });
+            let mut remarks: Vec<_> = placed.map(|mistake| head.refuse(mistake, secret)).collect();
+            remarks.sort_by_key(|remark| remark.line);
             Item::Refused(Some(head.reference), remarks)
         }
     }
+}
+
+/// What the schema says of a field is clearer than what the type says, and it says it of all fields at once.
+fn decode_wsroute(node: &Node) -> Result<Object, Vec<Mistake>> {
+    let decoded = decode(node).map(Arc::new).map(Object::WsRoute);
+    let mut mistakes = admission::check_wsroute(node);
+    if mistakes.is_empty() {
+        return decoded;
+    }
+    mistakes.extend(decoded.err().into_iter().flatten().filter(Mistake::is_unknown_field));
+    Err(mistakes)
+}
+
+const CONFIG_MAP: &str = "ConfigMap";
+
+/// Nothing refers to a `ConfigMap` yet; it is checked, so that a mistake in it does not wait for that.
+fn config_map(node: &Node) -> Item {
+    let metadata = node.child("metadata");
+    let of_metadata = |key: &str| metadata.and_then(|node| node.child(key)).and_then(Node::text);
+    let namespace = of_metadata("namespace").unwrap_or(DEFAULT_NAMESPACE);
+    let object = ObjectRef::new(CONFIG_MAP, namespace, of_metadata("name").unwrap_or_default());
+    let Err(mistakes) = decode::<ConfigMap>(node) else { return Item::Unused };
+    let remarks = mistakes.into_iter().map(|mistake| {
+        let remark = remark(object.clone(), mistake.line, &mistake.field, Severity::Warning);
+        let remedy = if mistake.remedy.is_empty() { "correct the field" } else { &mistake.remedy };
+        remark.saying(&mistake.message, remedy, "Invalid")
+    });
+    Item::Refused(Some(object.clone()), remarks.collect())
+}
+
+fn text_of<'a>(node: &'a Node, key: &str) -> &'a str {
+    node.child(key).and_then(Node::text).unwrap_or_default()
 }
 
 /// What an object says that it is.
@@ -201,8 +251,8 @@ struct Head {
 
 impl Head {
     fn of(node: &Node) -> Result<Self, Box<Item>> {
-        let text = |key: &str| node.child(key).and_then(Node::text).unwrap_or_default().to_owned();
-        let (api_version, kind_name) = (text("apiVersion"), text("kind"));
+        let (api_version, kind_name) =
+            (text_of(node, "apiVersion").to_owned(), text_of(node, "kind").to_owned());
         let metadata = node.child("metadata");
         let of_metadata = |key: &str| metadata.and_then(|node| node.child(key)).and_then(Node::text);
         let (name, namespace) = (of_metadata("name"), of_metadata("namespace"));
@@ -231,6 +281,12 @@ impl Head {
             let remedy = "use lower case letters, digits, `-` and `.`";
             return Err(Box::new(Item::Refused(None, vec![remark.saying(&message, remedy, "Invalid")])));
         }
+        if let Some(mistake) = admission::check_namespace(Some(namespace).filter(|name| !name.is_empty())) {
+            let line = Lines::new(node).of("metadata.namespace");
+            let remark = remark(reference, line, "metadata.namespace", Severity::Error);
+            let said = remark.saying(&mistake.message, &mistake.remedy, "Invalid");
+            return Err(Box::new(Item::Refused(None, vec![said])));
+        }
         Ok(Self { kind, reference })
     }
 
@@ -238,8 +294,8 @@ impl Head {
         let mut message = mistake.message;
         // serde quotes the value that does not fit: not when it may be a password or a key.
         if secret && (mistake.field.starts_with("data") || mistake.field.starts_with("stringData")) {
-            let unknown = message.starts_with("unknown field");
-            message = if unknown { message } else { "the value does not fit (it is not shown)".into() };
+            let about_key = mistake.about_key;
+            message = if about_key { message } else { "the value does not fit (it is not shown)".into() };
         }
         let remark = remark(self.reference.clone(), mistake.line, &mistake.field, Severity::Error);
         let remedy = if mistake.remedy.is_empty() { "correct the field".into() } else { mistake.remedy };

@@ -225,6 +225,60 @@ async fn what_is_broken_stays_as_it_was_and_the_rest_goes_on() {
     fs::rename(&aside, &objects).unwrap();
     proxy.follow_until(&["a.test", "back.test", "c.test"]).await;
     world.eventually("/api/diagnostics", |body| !body.contains("the directory cannot be read")).await;
+
+    // Removed for real and made anew, it is another directory of that name.
+    fs::remove_dir_all(&objects).unwrap();
+    world.eventually("/api/diagnostics", |body| body.contains("the directory cannot be read")).await;
+    fs::create_dir(&objects).unwrap();
+    proxy.follow_until(&[]).await;
+    world.write("d.yaml", &ingress("d", "d.test"));
+    proxy.follow_until(&["d.test"]).await;
+}
+
+/// A WsRoute of one rule, with this policy.
+fn wsroute(name: &str, host: &str, policy: &str) -> String {
+    format!(
+        "apiVersion: longhaul.dev/v1alpha1\nkind: WsRoute\nmetadata: {{name: {name}}}\nspec:\n  hosts: [{host}]\n  \
+         rules:\n  - name: all\n    backends: [{{service: chat, port: 80}}]\n    policy: {policy}\n"
+    )
+}
+
+#[tokio::test]
+async fn the_directory_refuses_what_the_api_server_would() {
+    let both = "{rewrite: {prefix: /, path: /}}";
+    let at_start = wsroute("late", "late.test", both);
+    let world = World::start(&[
+        ("service.yaml", SERVICE),
+        ("w.yaml", &wsroute("w", "one.test", "{timeouts: {idle: 5m}}")),
+        ("late.yaml", &(at_start.clone() + "---\n" + &ingress("i", "i.test"))),
+        ("config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: b}\n"),
+    ])
+    .await;
+    let mut proxy = Proxy::connect(&world.socket()).await;
+    // What is refused at start is not there; the other object of its file is.
+    proxy.follow_until(&["i.test", "one.test"]).await;
+    let said = world.eventually("/api/diagnostics", |body| body.contains("exclude each other")).await;
+    for part in ["objects/late.yaml", "\"line\": 9", "spec.rules[0].policy.rewrite.path", "name one of them"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("ConfigMap") && !said.contains("config.yaml"), "{said}");
+
+    // What is refused later stays as it was, by a bound of the schema or by a rule across fields.
+    for (policy, words, times) in
+        [("{timeouts: {idle: 5 minutes}}", "5 minutes", 1), (both, "exclude each other", 2)]
+    {
+        world.write("w.yaml", &wsroute("w", "two.test", policy));
+        world.eventually("/api/diagnostics", |body| body.matches(words).count() == times).await;
+        world.write("i.yaml", &ingress("j", "j.test"));
+        proxy.follow_until(&["i.test", "j.test", "one.test"]).await;
+        fs::remove_file(world.path("i.yaml")).unwrap();
+        proxy.follow_until(&["i.test", "one.test"]).await;
+    }
+    world.write("w.yaml", &wsroute("w", "two.test", "{rewrite: {prefix: /}}"));
+    world.write("late.yaml", &ingress("i", "i.test"));
+    proxy.follow_until(&["i.test", "two.test"]).await;
+    world.eventually("/api/diagnostics", |body| !body.contains("exclude each other")).await;
 }
 
 #[tokio::test]

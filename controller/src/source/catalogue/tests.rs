@@ -150,3 +150,18 @@ fn duplicates_are_named_with_both_files_and_the_first_counts() {
     assert_eq!(changes(&mut catalogue, &[("y.yaml", &service("a", 2)), ("x.yaml", &refused)]), "-b +a:2");
     assert_eq!(changes(&mut catalogue, &[("y.yaml", &service("a", 2))]), "");
 }
+
+#[test]
+fn what_the_api_server_would_refuse_keeps_its_previous_version() {
+    let mut catalogue = Catalogue::default();
+    let two = service("a", 1) + "---\n" + &service("b", 2);
+    changes(&mut catalogue, &[("x.yaml", &two)]);
+    let mixed = service("a", 70) + "---\n" + &service("b", 0);
+    let (changed, said) = look(&mut catalogue, scan(&[("x.yaml", &mixed)]));
+    assert_eq!(changed, "+a:70");
+    assert_eq!(
+        said,
+        ["x.yaml:9: Service default/b spec.ports[0].port: 0 is no port (write a port from 1 to 65535)"]
+    );
+    assert_eq!(changes(&mut catalogue, &[("x.yaml", &two)]), "+a:1");
+}

@@ -17,6 +17,7 @@ fn show(text: &str) -> Vec<String> {
                     let known = if reference.is_some() { "refused" } else { "refused, nameless" };
                     format!("{known} {}", remarks.iter().map(remark).collect::<Vec<_>>().join("; "))
                 }
+                Item::Unused => "unused".into(),
                 Item::Foreign(foreign) => format!("foreign {}", remark(foreign)),
             })
             .collect(),
@@ -29,17 +30,21 @@ const SERVICE: &str = "apiVersion: v1\nkind: Service\n";
 #[test]
 fn sound_objects_are_taken() {
     let cases: Vec<(String, &[&str])> = vec![
-        (format!("{INGRESS}metadata: {{name: a}}\n"), &["1: Ingress default/a"]),
+        (format!("{INGRESS}metadata: {{name: a}}\nspec: {{rules: [{{}}]}}\n"), &["1: Ingress default/a"]),
         (
             format!("{INGRESS}metadata: {{name: a, namespace: chat}}\nspec:\n  rules:\n  - host: x\n"),
             &["1: Ingress chat/a"],
         ),
         (
-            format!("{INGRESS}metadata: {{name: a}}\n---\n{SERVICE}metadata: {{name: b}}\n"),
-            &["1: Ingress default/a", "5: Service default/b"],
+            format!(
+                "{INGRESS}metadata: {{name: a}}\nspec: {{rules: [{{}}]}}\n---\n{SERVICE}metadata: {{name: b}}\n\
+                 spec: {{ports: [{{port: 80}}]}}\n"
+            ),
+            &["1: Ingress default/a", "6: Service default/b"],
         ),
         (
-            "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: c, namespace: x}\n"
+            "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: c, namespace: x}\n\
+             spec: {controller: a.test/b}\n"
                 .into(),
             &["1: IngressClass c"],
         ),
@@ -52,7 +57,7 @@ fn sound_objects_are_taken() {
         ),
         (
             "{\"apiVersion\": \"v1\", \"kind\": \"ServiceList\",\n \"items\": [\n  {\"apiVersion\": \"v1\", \
-             \"kind\": \"Service\", \"metadata\": {\"name\": \"j\"}}]}"
+             \"kind\": \"Service\", \"metadata\": {\"name\": \"j\"}, \"spec\": {\"clusterIP\": \"None\"}}]}"
                 .into(),
             &["3: Service default/j"],
         ),
@@ -85,7 +90,7 @@ fn mistakes_are_refused_where_they_stand() {
         }),
         (
             "apiVersion: longhaul.dev/v1alpha1\nkind: WsRoute\nmetadata: {name: w}\nspec:\n  rules:\n  \
-             - name: r\n    backnds: []\n    backends: []\n"
+             - name: r\n    backnds: []\n    backends: [{service: s, port: 80}]\n"
                 .into(),
             "refused 7: WsRoute default/w spec.rules[0].backnds: unknown field `backnds` \
              (did you mean `backends`?)",
@@ -151,7 +156,8 @@ fn string_data_goes_over_data() {
 fn fields_of_diagnostics_find_their_lines() {
     let text = format!(
         "{INGRESS}metadata:\n  name: a\n  annotations:\n    longhaul.dev/idle-timeout: 5s\nspec:\n  rules:\n  \
-         - host: one\n  - host: two\n    http:\n      paths: []\n"
+         - host: one\n  - host: two\n    http:\n      paths:\n      - {{path: /, pathType: Prefix, backend: \
+         {{service: {{name: s, port: {{number: 80}}}}}}}}\n"
     );
     let Reading::Items(items) = read(&text) else { panic!("it reads") };
     let [Item::Accepted(sound)] = &items[..] else { panic!("{items:?}") };
