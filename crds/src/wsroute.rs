@@ -468,7 +468,7 @@ impl Reader<'_> {
             _ => {
                 let message = "there is not exactly one thing to hash; the client's address is hashed".into();
                 self.malformed("loadBalancing.hashOn", message, HASH_ON);
-                None
+                Some(HashPart::ClientAddress)
             }
         }
     }
