@@ -39,13 +39,18 @@ fn site() -> tempfile::TempDir {
 fn sound_manifests_are_called_so() {
     let folder = site();
     let done = check(folder.path(), &["."]);
-    assert_eq!((done.status.code(), &*text(&done.stdout)), (Some(0), "nothing to remark in 4 objects, 3 files\n"));
+    assert_eq!(
+        (done.status.code(), &*text(&done.stdout)),
+        (Some(0), "nothing to remark in 4 objects, 3 files\n")
+    );
 }
 
 #[test]
 fn each_remark_names_file_line_field_and_remedy() {
     let folder = site();
-    let bad = fs::read_to_string(folder.path().join("site.yaml")).unwrap().replace("name: backend,", "name: bakend,");
+    let bad = fs::read_to_string(folder.path().join("site.yaml"))
+        .unwrap()
+        .replace("name: backend,", "name: bakend,");
     let bad = bad.replace("metadata:\n", "metadata:\n  annotations: {longhaul.dev/idle-timeout: \"300\"}\n");
     fs::write(folder.path().join("site.yaml"), &bad).unwrap();
     let line = 1 + bad.lines().position(|line| line.contains("bakend")).unwrap();
@@ -77,7 +82,8 @@ fn a_part_of_the_world_may_refer_to_the_rest() {
     let part = check(folder.path(), &["--partial", "site.yaml"]);
     let said = text(&part.stdout);
     assert_eq!(part.status.code(), Some(0), "{said}");
-    for missing in ["there is no Service default/backend among", "there is no Secret default/site-tls among"] {
+    for missing in ["there is no Service default/backend among", "there is no Secret default/site-tls among"]
+    {
         assert!(said.contains(missing), "{said}");
     }
     assert!(said.ends_with("2 warnings in 1 object, 1 file\n"), "{said}");

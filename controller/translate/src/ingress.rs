@@ -27,7 +27,17 @@ pub(crate) fn draft(owner: &Owner, ingress: &Ingress, settings: &Settings, notes
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = ingress.metadata.annotations.as_ref().unwrap_or(&none);
-    let mut reading = annotations::read(annotations, &object, settings.nginx_annotations);
+    let reading = annotations::read(annotations, &object, settings.nginx_annotations);
+    drafted(owner, ingress.spec.as_ref(), reading, settings, notes)
+}
+
+fn drafted(
+    owner: &Owner,
+    spec: Option<&IngressSpec>,
+    mut reading: annotations::Reading,
+    settings: &Settings,
+    notes: &mut Notes,
+) -> Draft {
     for diagnostic in std::mem::take(&mut reading.diagnostics) {
         notes.note(diagnostic);
     }
@@ -37,7 +47,7 @@ pub(crate) fn draft(owner: &Owner, ingress: &Ingress, settings: &Settings, notes
     }
     let mut reader = Reader::new(owner, reading, notes);
     let empty = IngressSpec::default();
-    let spec = ingress.spec.as_ref().unwrap_or(&empty);
+    let spec = spec.unwrap_or(&empty);
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
         reader.invalid("spec", "NoPaths", "there are neither rules nor a defaultBackend");
     }
@@ -298,5 +308,75 @@ impl<'a> Reader<'a> {
             _ => "name a Service of this namespace and its port, by name or by number",
         };
         self.notes.invalid(remark(&self.owner.reference(), field, reason, message, remedy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::policy::IngressPatch;
+    use crds::tls::{CipherSuite, TlsVersion};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What an Ingress with a route, a fallback and a certificate becomes under these settings.
+    fn drafted(ingress: IngressPatch) -> (Draft, Notes) {
+        let backend = json!({"service": {"name": "chat", "port": {"number": 80}}});
+        let spec = json!({
+            "rules": [{"host": "a", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+            "defaultBackend": backend,
+            "tls": [{"hosts": ["a"], "secretName": "chat-tls"}],
+        });
+        let spec: IngressSpec = serde_json::from_value(spec).unwrap();
+        let patch = PolicyPatch { ingress, ..PolicyPatch::default() };
+        let reading = annotations::Reading { patch, ..annotations::Reading::default() };
+        let owner =
+            Owner::new("Ingress", &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default());
+        let mut notes = Notes::default();
+        let draft = super::drafted(&owner, Some(&spec), reading, &Settings::default(), &mut notes);
+        assert_eq!(draft.all_routes().count(), 2);
+        (draft, notes)
+    }
+
+    #[test]
+    fn what_annotations_say_of_websockets_is_for_every_route() {
+        let (draft, notes) = drafted(IngressPatch {
+            subprotocols: Some(vec!["b".into(), "a".into()]),
+            websocket_only: Some(true),
+            ..IngressPatch::default()
+        });
+        for (_, route) in draft.all_routes() {
+            assert_eq!(route.serves, Serves::WebSocketOnly);
+            assert_eq!(route.conditions.subprotocols, ["a", "b"]);
+            assert_eq!(route.broken, None);
+        }
+        assert_eq!(notes, Notes::default());
+    }
+
+    #[test]
+    fn what_annotations_say_of_tls_is_for_every_certificate() {
+        let (draft, notes) = drafted(IngressPatch {
+            tls_min_version: Some(TlsVersion::V1_3),
+            tls_cipher_suites: Some(vec![CipherSuite::TLS_AES_128_GCM_SHA256; 2]),
+            ..IngressPatch::default()
+        });
+        assert_eq!(draft.tls[0].min_version, Some(snapshot::TlsVersion::V1_3));
+        assert_eq!(draft.tls[0].cipher_suites, [snapshot::CipherSuite::TLS_AES_128_GCM_SHA256]);
+        assert_eq!(notes, Notes::default());
+    }
+
+    #[test]
+    fn what_would_keep_somebody_out_closes_every_route_where_it_cannot() {
+        let odd = IngressPatch { subprotocols: Some(vec!["a b".into()]), ..IngressPatch::default() };
+        let impossible = IngressPatch {
+            tls_min_version: Some(TlsVersion::V1_3),
+            tls_cipher_suites: Some(vec![CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]),
+            ..IngressPatch::default()
+        };
+        for patch in [odd, impossible] {
+            let (draft, notes) = drafted(patch);
+            assert!(draft.all_routes().all(|(_, route)| route.broken.is_some()));
+            assert!(notes.rejected.is_some() && notes.diagnostics.len() == 1, "{notes:?}");
+        }
     }
 }

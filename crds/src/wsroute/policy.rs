@@ -207,7 +207,7 @@ impl Reader<'_> {
     }
 
     fn load_balancing(&mut self, how: &LoadBalancing) -> LoadBalancingPatch {
-        let hash_on = how.hash_on.as_ref().and_then(|hash_on| self.hash_on(hash_on));
+        let hash_on = how.hash_on.as_ref().map(|hash_on| self.hash_on(hash_on));
         let policy = how.policy.map(|policy| match policy {
             BalancingPolicy::LeastConnections => policy::LoadBalancing::LeastConnections,
             BalancingPolicy::RoundRobin => policy::LoadBalancing::RoundRobin,
@@ -216,7 +216,8 @@ impl Reader<'_> {
         LoadBalancingPatch { policy, hash_on: hash_on.map(|part| vec![part]) }
     }
 
-    fn hash_on(&mut self, hash_on: &HashOn) -> Option<HashPart> {
+    /// What does not read is the client's address, as the remark says.
+    fn hash_on(&mut self, hash_on: &HashOn) -> HashPart {
         let HashOn { client_address, header, cookie, query_parameter, path } = hash_on;
         let field = |name: &str| format!("loadBalancing.hashOn.{name}");
         let fallback = "the client's address is hashed";
@@ -237,11 +238,11 @@ impl Reader<'_> {
         ];
         let mut named = named.into_iter().flatten();
         match (named.next(), named.next()) {
-            (Some(only), None) => only,
+            (Some(only), None) => only.unwrap_or(HashPart::ClientAddress),
             _ => {
                 let message = format!("there is not exactly one thing to hash; {fallback}");
                 self.malformed("loadBalancing.hashOn", message, HASH_ON);
-                None
+                HashPart::ClientAddress
             }
         }
     }

@@ -14,6 +14,11 @@ fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop_oneof![9 => proptest::sample::select(words).prop_map(str::to_owned), 1 => "\\PC{0,12}"]
 }
 
+/// A word from a short list, where nothing else can be decoded.
+fn word_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    proptest::sample::select(words).prop_map(Value::from)
+}
+
 fn maybe(inner: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
     proptest::option::of(inner).prop_map(Option::unwrap_or_default)
 }
@@ -43,8 +48,14 @@ fn annotations() -> impl Strategy<Value = Value> {
         "nginx.ingress.kubernetes.io/proxy-read-timeout",
         "nginx.ingress.kubernetes.io/canary",
         "kubernetes.io/ingress.class",
+        "longhaul.dev/subprotocols",
+        "longhaul.dev/tls-min-version",
+        "longhaul.dev/websocket-only",
+        "longhaul.dev/hash-on",
+        "longhaul.dev/rewrite-prefix",
     ]);
-    let value = word(&["1h", "60", "0", "true", "ours", "", "10.0.0.1:80,[::1]:81,x"]);
+    let value =
+        word(&["1h", "60", "0", "true", "ours", "", "1.3", "a,b", "path", "/x", "10.0.0.1:80,[::1]:81,x"]);
     proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
 }
 
@@ -99,21 +110,48 @@ fn class() -> impl Strategy<Value = Value> {
 }
 
 fn ws_route() -> impl Strategy<Value = Value> {
-    let condition = (word(&["Exact"]), path()).prop_map(|(kind, value)| {
-        let kind = if kind == "Exact" { "Exact" } else { "Prefix" };
-        json!({"path": {"type": kind, "value": value}})
+    let value = || {
+        let kind = proptest::sample::select(&["Exact", "Prefix"]);
+        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2"]))
+            .prop_map(|(name, kind, value)| json!({"name": name, "type": kind, "value": value}))
+    };
+    let subprotocol = word(&["a", "b", "a b"]).prop_map(Value::from);
+    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), list(subprotocol));
+    let condition = matched.prop_map(|(exact, path, headers, query, subprotocols)| {
+        let kind = if exact { "Exact" } else { "Prefix" };
+        let path = json!({"type": kind, "value": path});
+        json!({"path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols})
     });
     let backend = (name(), port(), maybe((-1..3).prop_map(Value::from)))
         .prop_map(|(service, port, weight)| json!({"service": service, "port": port, "weight": weight}));
     let duration = word(&["5s", "0s", "bad"]).prop_map(Value::from);
-    let policy = maybe(maybe(duration).prop_map(|idle| json!({"timeouts": {"idle": idle}})));
+    let hash_on = prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        word(&["X-A", "a b"]).prop_map(|name| json!({"header": name})),
+        Just(json!({"path": {}})),
+    ];
+    let rewrite = maybe(word(&["/x", "x"]).prop_map(Value::from));
+    let size = maybe(word(&["1k", "0", "many"]).prop_map(Value::from));
+    let settings = (maybe(duration), hash_on, rewrite, size, any::<Option<bool>>(), any::<Option<bool>>());
+    let policy = maybe(settings.prop_map(|(idle, hash_on, prefix, size, redirect, log)| {
+        json!({
+            "timeouts": {"idle": idle}, "loadBalancing": {"hashOn": hash_on}, "rewrite": {"prefix": prefix},
+            "limits": {"bodySize": size}, "redirectToTLS": redirect, "accessLog": log,
+        })
+    }));
     let rule = (name(), list(condition), any::<bool>(), list(backend), policy).prop_map(
         |(name, matches, http, backends, policy)| {
             json!({"name": name, "matches": matches, "http": http, "backends": backends, "policy": policy})
         },
     );
-    let tls = (list(host()), maybe(name().prop_map(Value::from)))
-        .prop_map(|(hosts, secret)| json!({"hosts": hosts, "secretName": secret}));
+    let suite = word_of(&["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    let version = maybe(word_of(&["1.2", "1.3"]));
+    let tls = (list(host()), maybe(name().prop_map(Value::from)), version, list(suite)).prop_map(
+        |(hosts, secret, version, suites)| {
+            json!({"hosts": hosts, "secretName": secret, "minVersion": version, "cipherSuites": suites})
+        },
+    );
     (metadata(), class(), list(host()), list(tls), list(rule)).prop_map(|(metadata, class, hosts, tls, rules)| {
         let spec = json!({"ingressClassName": class, "hosts": hosts, "tls": tls, "rules": rules});
         json!({"apiVersion": "longhaul.dev/v1alpha1", "kind": "WsRoute", "metadata": metadata, "spec": spec})
