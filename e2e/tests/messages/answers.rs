@@ -254,7 +254,7 @@ async fn trailers_arrive_behind_an_answer_that_its_client_is_slow_to_read() {
     const CHUNKS: usize = 256;
     let upstream = Upstream::bind().await.unwrap();
     let world = plan(&upstream).start().await.unwrap();
-    let chunk = [&b"10000\r\n"[..], &[b'x'; 0x10000], b"\r\n"].concat();
+    let chunk = [&b"10000\r\n"[..], &vec![b'x'; 0x10000], b"\r\n"].concat();
     for target in both(&world, HOST) {
         // The last chunk comes at every place of what the proxy holds.
         for odd in [1, 7, 4_000, 30_000, 65_000] {
