@@ -247,3 +247,36 @@ async fn check(upstream: &Upstream, target: &Target, row: &Row) -> Result<()> {
     ensure!(row.status == 502 || body == row.body.as_bytes(), "{} behind {head}", body.escape_ascii());
     Ok(())
 }
+
+#[tokio::test]
+async fn trailers_arrive_behind_an_answer_that_its_client_is_slow_to_read() {
+    /// More than all that lies between an upstream and a client that does not read.
+    const CHUNKS: usize = 256;
+    let upstream = Upstream::bind().await.unwrap();
+    let world = plan(&upstream).start().await.unwrap();
+    let chunk = [&b"10000\r\n"[..], &vec![b'x'; 0x10000], b"\r\n"].concat();
+    for target in both(&world, HOST) {
+        // The last chunk comes at every place of what the proxy holds.
+        for odd in [1, 7, 4_000, 30_000, 65_000] {
+            let mut client = target.wire_with_receive_buffer(16 * 1024).await.unwrap();
+            client.send(format!("{TRAILERS}Host: {HOST}\r\n\r\n")).await.unwrap();
+            let mut server = upstream.accept().await.unwrap();
+            server.head().await.unwrap();
+            let answering = async {
+                server.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+                for _ in 0..CHUNKS {
+                    server.send(&chunk).await?;
+                }
+                let last = format!("{odd:x}\r\n{}\r\n0\r\nX-Sum: 1\r\n\r\n", "y".repeat(odd));
+                server.send(last).await?;
+                server.finish().await
+            };
+            let (answered, received) = tokio::join!(answering, client.rest());
+            answered.unwrap();
+            let received = received.unwrap();
+            assert!(received.len() > CHUNKS * 0x10000 + odd, "{odd}: {} bytes", received.len());
+            let end = &received[received.len() - 30..];
+            assert!(end.ends_with(b"\r\n0\r\nx-sum: 1\r\n\r\n"), "{odd}: {}", end.escape_ascii());
+        }
+    }
+}

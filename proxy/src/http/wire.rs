@@ -355,3 +355,35 @@ impl Write for HyperEnd {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What may go out after hyper wrote so many pieces, of which the wire took one at a time.
+    fn written(wire: &Wire, pieces: &[&[u8]]) -> usize {
+        let (mut end, mut cx) = (wire.end(), Context::from_waker(std::task::Waker::noop()));
+        for piece in pieces {
+            let written = Pin::new(&mut end).poll_write(&mut cx, piece);
+            assert!(matches!(written, Poll::Ready(Ok(count)) if count == piece.len()));
+        }
+        wire.lock().writable()
+    }
+
+    #[test]
+    fn the_last_chunk_waits_until_it_is_whole_and_has_its_trailers() {
+        let wire = Wire::new(b"", Framing::None);
+        // A flush from before the end says nothing.
+        assert_eq!(written(&wire, &[b"5\r\nhello\r\n"]), 10);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(Pin::new(&mut wire.end()).poll_flush(&mut cx).is_ready());
+        wire.trailers().put(b"x-sum: 1\r\n".to_vec());
+        assert_eq!(written(&wire, &[b"5\r\n0\r\n\r\n\r\n"]), 15, "what only looks like the end of it");
+        assert_eq!(written(&wire, &[b"0\r"]), 17);
+        assert_eq!(written(&wire, &[b"\n\r\n"]), 20);
+        assert!(Pin::new(&mut wire.end()).poll_flush(&mut cx).is_ready());
+        let whole = b"5\r\nhello\r\n5\r\n0\r\n\r\n\r\n0\r\nx-sum: 1\r\n\r\n";
+        assert_eq!(written(&wire, &[]), whole.len());
+        assert_eq!(wire.lock().response, whole[..]);
+    }
+}
