@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use imbl::OrdSet;
 use serde_json::{Value, json};
 use snapshot::{Certificate, Host, HostPattern, Key, Section, Snapshot};
 use tokio::sync::watch;
@@ -68,9 +69,12 @@ impl Overview {
 
     /// Everything that is wrong or worth knowing, sorted, each once.
     pub fn findings(&self) -> Vec<Finding> {
-        let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
-        let rejections = rejections(&self.proxies.borrow());
-        said.with(view.diagnostics.iter().cloned().chain(rejections))
+        self.basis().findings()
+    }
+
+    fn basis(&self) -> Basis {
+        let (said, diagnostics) = (self.said.borrow().clone(), self.view.borrow().diagnostics.clone());
+        Basis { said, diagnostics, rejections: rejections(&self.proxies.borrow()) }
     }
 
     /// Every object that is ours: where it stands, how it was taken, whether proxies serve it.
@@ -141,6 +145,26 @@ impl Overview {
             levels.certificates = expiries(&snapshot);
         }
         levels
+    }
+}
+
+/// What findings are made of.
+struct Basis {
+    said: Arc<Said>,
+    diagnostics: OrdSet<Diagnostic>,
+    rejections: Vec<Diagnostic>,
+}
+
+impl Basis {
+    /// Whether both are known to lead to the same, without going through all of it.
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.said, &other.said)
+            && self.diagnostics.ptr_eq(&other.diagnostics)
+            && self.rejections == other.rejections
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        self.said.with(self.diagnostics.iter().chain(&self.rejections).cloned())
     }
 }
 
@@ -279,8 +303,9 @@ fn programmed(proxies: &Proxies, since: u64, rejected: Option<&str>) -> Conditio
 /// Logs each remark when it appears and when it is gone, until nothing more can come.
 pub async fn log_remarks(mut overview: Overview) {
     let mut known = BTreeMap::new();
+    let mut basis = overview.basis();
     loop {
-        let present = remarks(overview.findings());
+        let present = remarks(basis.findings());
         for (diagnostic, finding) in present.iter().filter(|(diagnostic, _)| !known.contains_key(*diagnostic))
         {
             let (object, reason) = (diagnostic.object.to_string(), &diagnostic.reason);
@@ -295,9 +320,13 @@ pub async fn log_remarks(mut overview: Overview) {
             tracing::info!(object, reason, "resolved: {diagnostic}");
         }
         known = present;
-        if !overview.changed().await {
-            return;
+        // Most changes leave all remarks as they are.
+        while overview.basis().same(&basis) {
+            if !overview.changed().await {
+                return;
+            }
         }
+        basis = overview.basis();
     }
 }
 

@@ -34,6 +34,7 @@ fn main() {
     let begun = Instant::now();
     let outcome = translator.translate(&store, &settings);
     println!("from scratch: {:?}, {} sections", begun.elapsed(), outcome.snapshot.len());
+    let mut last = outcome.snapshot;
     let mut show = |name: &str, changes: &mut dyn FnMut(usize) -> Object| {
         let mut times = Vec::with_capacity(ROUNDS);
         for round in 0..ROUNDS {
@@ -41,8 +42,11 @@ fn main() {
             let begun = Instant::now();
             store.apply(Change::Upsert(object));
             let outcome = translator.translate(&store, &settings);
+            // What a proxy would be sent.
+            let delta = last.diff(&outcome.snapshot);
             times.push(begun.elapsed());
-            drop(outcome);
+            assert!((1..=2).contains(&(delta.changed.len() + delta.gone.len())), "{name}: {delta:?}");
+            last = outcome.snapshot;
         }
         times.sort();
         println!("{name}: median {:?}, 99 % below {:?}", times[ROUNDS / 2], times[ROUNDS * 99 / 100]);

@@ -118,8 +118,14 @@ impl Translator {
                 self.borrowers.remove(host);
             }
         }
-        let lends = |host: &HostPattern| due.hosts.contains(host);
-        let borrowers = self.borrowers.iter().filter(|host| host::less_specific(host).any(|one| lends(&one)));
+        // Names lend nothing: mostly there is nothing to look for.
+        let lenders: BTreeSet<_> =
+            due.hosts.iter().filter(|host| !matches!(host, HostPattern::Exact(_))).collect();
+        if lenders.is_empty() {
+            return;
+        }
+        let borrows = |host: &HostPattern| host::less_specific(host).any(|lender| lenders.contains(&lender));
+        let borrowers = self.borrowers.iter().filter(|host| borrows(host));
         let borrowers: Vec<_> = borrowers.cloned().collect();
         due.hosts.extend(borrowers);
     }
