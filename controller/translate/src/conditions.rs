@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use crds::diagnostic::quoted;
+use crds::grammar::TOKEN;
 use crds::wsroute::{Match, ValueCondition, ValueKind};
 use snapshot::{Condition, Conditions, PathMatch, ValueMatch};
-
-use crate::policy::is_token;
 
 /// A field within the match, what is wrong with it, and what to do.
 pub(crate) type Problem = (String, String, &'static str);
@@ -22,7 +21,7 @@ pub(crate) fn read(matched: &Match) -> Result<Conditions, Problem> {
             (format!("{field}[{index}].name"), message, "write the name as a request has it")
         })
     };
-    let odd = named(&matched.headers, "headers", is_token)
+    let odd = named(&matched.headers, "headers", |name| TOKEN.holds(name))
         .or_else(|| named(&matched.query_params, "queryParams", |name| !name.is_empty()));
     if let Some(problem) = odd {
         return Err(problem);
@@ -39,7 +38,7 @@ pub(crate) fn read(matched: &Match) -> Result<Conditions, Problem> {
 
 /// Subprotocols one of which a client must offer: sorted, each once.
 pub(crate) fn subprotocols(names: &[String]) -> Result<Vec<String>, Problem> {
-    if let Some(index) = names.iter().position(|name| !is_token(name)) {
+    if let Some(index) = names.iter().position(|name| !TOKEN.holds(name)) {
         let message = format!("{} is not the name of a subprotocol", quoted(&names[index]));
         return Err((format!("subprotocols[{index}]"), message, "write it as clients offer it"));
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::diagnostic::{ObjectRef, quoted};
+use crds::grammar::SENT_PATH;
 use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
@@ -208,16 +209,48 @@ pub(crate) fn path(text: &str, comparison: Comparison) -> Result<PathMatch, Stri
     if text.bytes().any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'?' | b'#')) {
         return wrong("has characters that no path has");
     }
-    if text.split('/').any(|segment| matches!(segment, "." | "..")) {
+    let Some(path) = decoded(text) else {
+        return wrong("has a percent sign without two hexadecimal digits behind it, or %00");
+    };
+    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
         return wrong("has a segment that is resolved before paths are compared");
     }
     match comparison {
-        Comparison::Exact => Ok(PathMatch::Exact(text.to_owned())),
+        Comparison::Exact => Ok(PathMatch::Exact(path)),
         Comparison::Prefix => {
-            let stem = text.trim_end_matches('/');
+            let stem = path.trim_end_matches('/');
             Ok(PathMatch::Prefix(if stem.is_empty() { "/".into() } else { stem.to_owned() }))
         }
     }
+}
+
+/// The form in which requests are compared: what need not be encoded is decoded, the rest is in upper case
+/// ([RFC 3986, 6.2.2](https://www.rfc-editor.org/rfc/rfc3986#section-6.2.2)).
+fn decoded(path: &str) -> Option<String> {
+    let mut parts = path.split('%');
+    let mut decoded = parts.next()?.to_owned();
+    for part in parts {
+        let (digits, behind) = part.split_at_checked(2)?;
+        let byte = digits.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(digits)?;
+        match u8::from_str_radix(byte, 16).ok()? {
+            0 => return None,
+            byte if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => decoded.push(byte.into()),
+            _ => {
+                decoded.push('%');
+                decoded.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        decoded.push_str(behind);
+    }
+    Some(decoded)
+}
+
+/// What is wrong with a path that is sent in place of another.
+pub(crate) fn sent_path(text: &str) -> Result<(), String> {
+    if !SENT_PATH.holds(text) {
+        return Err(format!("{} is not {}", quoted(text), SENT_PATH.words));
+    }
+    path(text, Comparison::Exact).map(|_| ())
 }
 
 #[cfg(test)]
@@ -244,7 +277,23 @@ mod tests {
         assert_eq!(prefix("/"), Ok(PathMatch::Prefix("/".into())));
         assert_eq!(prefix("/ws/"), Ok(PathMatch::Prefix("/ws".into())));
         assert_eq!(path("/ws/", Comparison::Exact), Ok(PathMatch::Exact("/ws/".into())));
-        for bad in ["", "ws", "/a b", "/a?b", "/a#b", "/a/../b", "/./a", "/é", "/a/.."] {
+        assert_eq!(prefix("/%7ejo/caf%c3%a9/%2f"), Ok(PathMatch::Prefix("/~jo/caf%C3%A9/%2F".into())));
+        for bad in [
+            "",
+            "ws",
+            "/a b",
+            "/a?b",
+            "/a#b",
+            "/a/../b",
+            "/./a",
+            "/é",
+            "/a/..",
+            "/a/%2e%2e/b",
+            "/a%",
+            "/a%2",
+            "/a%zz",
+            "/%00",
+        ] {
             assert!(prefix(bad).is_err(), "{bad}");
         }
     }

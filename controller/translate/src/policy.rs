@@ -2,13 +2,14 @@
 
 use crds::diagnostic::quoted;
 use crds::duration::Duration;
+use crds::grammar::{AUTHORITY, TOKEN};
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
 use crds::tls;
 use snapshot::{
     Balance, CipherSuite, HashPart, Millis, PathRewrite, Redirect, Rewrite, Timeouts, TlsVersion,
 };
 
-use crate::draft::{self, Comparison};
+use crate::draft;
 
 /// What is wrong with a setting: its field within the policy, what, and what to do. The default is served.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(crate) fn usable(patch: &mut PolicyPatch) -> Vec<Unusable> {
     let mut unusable = Vec::new();
     let mut refuse = |field, message, remedy| unusable.push(Unusable { field, message, remedy });
     let odd = |part: &policy::HashPart| match part {
-        policy::HashPart::Header(name) | policy::HashPart::Cookie(name) if !is_token(name) => {
+        policy::HashPart::Header(name) | policy::HashPart::Cookie(name) if !TOKEN.holds(name) => {
             Some(quoted(name))
         }
         policy::HashPart::QueryParameter(name) if name.is_empty() => Some(quoted(name)),
@@ -40,39 +41,16 @@ pub(crate) fn usable(patch: &mut PolicyPatch) -> Vec<Unusable> {
         Some(policy::PathRewrite::Whole(new)) => Some(("rewrite.path", new)),
         None => None,
     };
-    if let Some((field, Err(why))) = target.map(|(field, new)| (field, draft::path(new, Comparison::Exact))) {
+    if let Some((field, Err(why))) = target.map(|(field, new)| (field, draft::sent_path(new))) {
         refuse(field, format!("{why}; the path is not rewritten"), "write a path, from its slash on");
         patch.rewrite.path = None;
     }
-    if let Some(host) = patch.rewrite.host.as_deref().filter(|host| !is_authority(host)) {
+    if let Some(host) = patch.rewrite.host.as_deref().filter(|host| !AUTHORITY.holds(host)) {
         let message = format!("{} is no Host; the client's own is sent", quoted(host));
         refuse("rewrite.upstreamHost", message, "write a name or address, with or without a port");
         patch.rewrite.host = None;
     }
     unusable
-}
-
-/// A name as fields, cookies and subprotocols have it: [RFC 9110, 5.6.2](https://www.rfc-editor.org/rfc/rfc9110#section-5.6.2).
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-}
-
-/// `host` or `host:port`, as a Host field has it.
-fn is_authority(text: &str) -> bool {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_host = match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            (1..=253).contains(&host.len())
-                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        }
-    };
-    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0))
 }
 
 /// Something to hash without a rule means that it is hashed.
@@ -214,16 +192,6 @@ mod tests {
         assert_eq!(balance(&patch.load_balancing), Balance::ConsistentHash(vec![HashPart::ClientAddress]));
         assert_eq!(rewrite(&patch.rewrite), Rewrite::default());
         assert_eq!(usable(&mut patch), []);
-    }
-
-    #[test]
-    fn hosts_are_names_and_addresses_with_or_without_port() {
-        for good in ["a", "a.example.com", "a:80", "10.0.0.1:8080", "[::1]", "[::1]:443", "chat_1"] {
-            assert!(is_authority(good), "{good}");
-        }
-        for bad in ["", "a b", "a:", "a:0", "a:99999", "http://a", "a/b", "::1", "[a]", "é", "a\r\nx"] {
-            assert!(!is_authority(bad), "{bad}");
-        }
     }
 
     #[test]
