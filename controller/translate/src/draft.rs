@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use crds::diagnostic::{ObjectRef, quoted};
-use crds::grammar::SENT_PATH;
 use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
@@ -243,14 +242,6 @@ fn decoded(path: &str) -> Option<String> {
         decoded.push_str(behind);
     }
     Some(decoded)
-}
-
-/// What is wrong with a path that is sent in place of another.
-pub(crate) fn sent_path(text: &str) -> Result<(), String> {
-    if !SENT_PATH.holds(text) {
-        return Err(format!("{} is not {}", quoted(text), SENT_PATH.words));
-    }
-    path(text, Comparison::Exact).map(|_| ())
 }
 
 #[cfg(test)]

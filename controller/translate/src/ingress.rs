@@ -78,7 +78,7 @@ impl<'a> Reader<'a> {
 
     /// Looks at what the annotations say beyond their own grammar.
     fn settings(&mut self) {
-        for unusable in policy::usable(&mut self.patch) {
+        if let Some(unusable) = policy::take_unusable(&mut self.patch) {
             let message = format!("{}: {}", unusable.field, unusable.message);
             let object = self.owner.reference();
             self.notes.warn(remark(&object, ANNOTATIONS, "UnsupportedValue", message, unusable.remedy));

@@ -1,15 +1,13 @@
 //! The common policy model to the settings of a route, with the defaults of what nobody set.
 
-use crds::diagnostic::quoted;
 use crds::duration::Duration;
-use crds::grammar::{AUTHORITY, TOKEN};
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
 use crds::tls;
 use snapshot::{
     Balance, CipherSuite, HashPart, Millis, PathRewrite, Redirect, Rewrite, Timeouts, TlsVersion,
 };
 
-use crate::draft;
+use crate::draft::{self, Comparison};
 
 /// What is wrong with a setting: its field within the policy, what, and what to do. The default is served.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,38 +17,17 @@ pub(crate) struct Unusable {
     pub(crate) remedy: &'static str,
 }
 
-/// Takes out of a layer what reads but cannot be used: names that no field has, paths that no request has. A proxy
-/// could not build a host with them, and others may have routes there.
-pub(crate) fn usable(patch: &mut PolicyPatch) -> Vec<Unusable> {
-    let mut unusable = Vec::new();
-    let mut refuse = |field, message, remedy| unusable.push(Unusable { field, message, remedy });
-    let odd = |part: &policy::HashPart| match part {
-        policy::HashPart::Header(name) | policy::HashPart::Cookie(name) if !TOKEN.holds(name) => {
-            Some(quoted(name))
-        }
-        policy::HashPart::QueryParameter(name) if name.is_empty() => Some(quoted(name)),
-        _ => None,
+/// Takes a path out of a layer that has the form of one and that no request could have: a proxy could not build a
+/// host with it, and others may have routes there.
+pub(crate) fn take_unusable(patch: &mut PolicyPatch) -> Option<Unusable> {
+    let (field, new) = match patch.rewrite.path.as_ref()? {
+        policy::PathRewrite::Prefix(new) => ("rewrite.prefix", new),
+        policy::PathRewrite::Whole(new) => ("rewrite.path", new),
     };
-    if let Some(name) = patch.load_balancing.hash_on.iter().flatten().find_map(odd) {
-        let message = format!("nothing has the name {name}; the client's address is hashed");
-        refuse("loadBalancing.hashOn", message, "name a field, cookie or query parameter");
-        patch.load_balancing.hash_on = Some(vec![policy::HashPart::ClientAddress]);
-    }
-    let target = match &patch.rewrite.path {
-        Some(policy::PathRewrite::Prefix(new)) => Some(("rewrite.prefix", new)),
-        Some(policy::PathRewrite::Whole(new)) => Some(("rewrite.path", new)),
-        None => None,
-    };
-    if let Some((field, Err(why))) = target.map(|(field, new)| (field, draft::sent_path(new))) {
-        refuse(field, format!("{why}; the path is not rewritten"), "write a path, from its slash on");
-        patch.rewrite.path = None;
-    }
-    if let Some(host) = patch.rewrite.host.as_deref().filter(|host| !AUTHORITY.holds(host)) {
-        let message = format!("{} is no Host; the client's own is sent", quoted(host));
-        refuse("rewrite.upstreamHost", message, "write a name or address, with or without a port");
-        patch.rewrite.host = None;
-    }
-    unusable
+    let why = draft::path(new, Comparison::Exact).err()?;
+    patch.rewrite.path = None;
+    let message = format!("{why}; the path is not rewritten");
+    Some(Unusable { field, message, remedy: "write a path, from its slash on" })
 }
 
 /// Something to hash without a rule means that it is hashed.
@@ -182,16 +159,18 @@ mod tests {
     }
 
     #[test]
-    fn what_no_request_could_carry_is_taken_out() {
-        let mut patch = PolicyPatch::default();
-        patch.load_balancing.hash_on = Some(vec![policy::HashPart::Header("x room".into())]);
-        patch.rewrite.path = Some(policy::PathRewrite::Whole("v2?x".into()));
-        patch.rewrite.host = Some("a b".into());
-        let fields: Vec<_> = usable(&mut patch).iter().map(|unusable| unusable.field).collect();
-        assert_eq!(fields, ["loadBalancing.hashOn", "rewrite.path", "rewrite.upstreamHost"]);
-        assert_eq!(balance(&patch.load_balancing), Balance::ConsistentHash(vec![HashPart::ClientAddress]));
-        assert_eq!(rewrite(&patch.rewrite), Rewrite::default());
-        assert_eq!(usable(&mut patch), []);
+    fn a_path_that_no_request_has_is_taken_out() {
+        for bad in ["/a/../b", "/%2e", "/%00", "/%zz"] {
+            let mut patch = PolicyPatch::default();
+            patch.rewrite.path = Some(policy::PathRewrite::Whole(bad.into()));
+            assert_eq!(
+                take_unusable(&mut patch).map(|unusable| unusable.field),
+                Some("rewrite.path"),
+                "{bad}"
+            );
+            assert_eq!(rewrite(&patch.rewrite), Rewrite::default());
+            assert_eq!(take_unusable(&mut patch), None);
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Reader<'_> {
         for diagnostic in diagnostics {
             self.notes.note(diagnostic);
         }
-        for unusable in policy::usable(&mut patch) {
+        if let Some(unusable) = policy::take_unusable(&mut patch) {
             let field = format!("{field}.{}", unusable.field);
             let remark = remark(self.object, field, "UnsupportedValue", unusable.message, unusable.remedy);
             self.notes.warn(remark);
