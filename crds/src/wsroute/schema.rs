@@ -17,7 +17,7 @@ pub(super) fn of_spec(schema: &mut Schema) {
         "!has(self.hosts) || self.hosts.size() == 0 || !has(self.tls) || self.tls.all(tls, \
          !has(tls.hosts) || tls.hosts.all(host, host in self.hosts || \
          (host.contains('.') && '*.' + host.substring(host.indexOf('.') + 1) in self.hosts)))",
-        "every host under tls must be one of spec.hosts, or be covered by a wildcard there",
+        "every host under tls must be one of spec.hosts, or be covered by a wildcard there; add it there too",
         ".tls",
     );
 }
@@ -28,7 +28,7 @@ pub(super) fn of_tls(schema: &mut Schema) {
         schema,
         "!has(self.minVersion) || self.minVersion != '1.3' || !has(self.cipherSuites) || \
          self.cipherSuites.size() == 0 || self.cipherSuites.exists(suite, !suite.startsWith('TLS_ECDHE_'))",
-        "with minVersion 1.3 at least one of the cipherSuites must be one of TLS 1.3: those that begin with \
+        "with minVersion 1.3 at least one of the cipherSuites must be one of TLS 1.3; those that begin with \
          TLS_ECDHE_ are of TLS 1.2",
         ".cipherSuites",
     );
@@ -39,7 +39,7 @@ pub(super) fn of_rule(schema: &mut Schema) {
     rule(
         schema,
         "self.backends.exists(backend, !has(backend.weight) || backend.weight > 0)",
-        "at least one backend must have a weight above 0, or nothing would take the requests",
+        "every backend has weight 0, so that none would take a request; give one of them a weight above 0",
         ".backends",
     );
 }
@@ -49,13 +49,13 @@ pub(super) fn of_load_balancing(schema: &mut Schema) {
     rule(
         schema,
         "!has(self.hashOn) || (has(self.policy) && self.policy == 'ConsistentHash')",
-        "hashOn needs policy: ConsistentHash; no other policy hashes",
+        "hashOn needs the policy ConsistentHash; set it, or remove hashOn",
         ".hashOn",
     );
     rule(
         schema,
         "has(self.hashOn) || !has(self.policy) || self.policy != 'ConsistentHash'",
-        "policy ConsistentHash needs hashOn: what is to be hashed, such as clientAddress: {}",
+        "the policy ConsistentHash needs hashOn; name what is to be hashed, such as clientAddress: {}",
         ".policy",
     );
 }
@@ -66,7 +66,7 @@ pub(super) fn of_hash_on(schema: &mut Schema) {
         schema,
         "[has(self.clientAddress), has(self.header), has(self.cookie), has(self.queryParameter), \
          has(self.path)].filter(named, named).size() == 1",
-        "exactly one of clientAddress, header, cookie, queryParameter and path must be named",
+        "hashOn must name exactly one thing; name one of clientAddress, header, cookie, queryParameter and path",
         "",
     );
 }
@@ -76,7 +76,7 @@ pub(super) fn of_rewrite(schema: &mut Schema) {
     rule(
         schema,
         "!has(self.prefix) || !has(self.path)",
-        "prefix and path exclude each other: name one of them",
+        "prefix and path exclude each other; name one of them",
         ".path",
     );
 }
@@ -128,6 +128,7 @@ fn unwrap_lines(schema: &mut Map<String, Value>) {
     }
 }
 
+/// Adds a rule. Its message says what is wrong and, after a semicolon, what to do.
 fn rule(schema: &mut Schema, rule: &str, message: &str, field: &str) {
     let mut validation = json!({"rule": rule, "message": message});
     if !field.is_empty() {

@@ -58,6 +58,14 @@ fn every_field_has_a_doc_a_type_and_bounds() {
         assert!(schema["nullable"] != true || path == "status", "{path}: null is no value");
         let words = schema["enum"].as_array();
         assert!(words.is_none_or(|words| words.iter().all(Value::is_string)), "{path}: {schema}");
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            let message = rule["message"].as_str().unwrap();
+            let parts: Vec<_> = message.split("; ").collect();
+            assert!(
+                parts.len() == 2 && !message.contains('\n'),
+                "{path}: what is wrong; what to do: {message}"
+            );
+        }
         if let Some(pattern) = schema["pattern"].as_str() {
             assert!(grammar::words_of(pattern).is_some(), "{path}: {pattern} has no words for people");
         }
@@ -152,7 +160,7 @@ fn rules_across_fields_let_sound_routes_pass() {
 fn rules_across_fields_refuse_with_words() {
     let balancing = |how: Value| rule(&json!({"policy": {"loadBalancing": how}}));
     let covered = "spec.tls: every host under tls must be one of spec.hosts";
-    let hash_on = "spec.rules[0].policy.loadBalancing.hashOn: exactly one of clientAddress";
+    let hash_on = "spec.rules[0].policy.loadBalancing.hashOn: hashOn must name exactly one thing; name";
     for (spec, expected) in [
         (spec(&json!({"hosts": ["a.test"], "tls": [{"hosts": ["a.test"]}, {"hosts": ["b.test"]}]})), covered),
         (spec(&json!({"hosts": ["*.b.test"], "tls": [{"hosts": ["x.y.b.test"]}]})), covered),
@@ -165,15 +173,15 @@ fn rules_across_fields_refuse_with_words() {
         ),
         (
             rule(&json!({"backends": [{"service": "a", "port": 80, "weight": 0}]})),
-            "spec.rules[0].backends: at least one backend must have a weight above 0",
+            "spec.rules[0].backends: every backend has weight 0",
         ),
         (
             balancing(json!({"hashOn": {"path": {}}})),
-            "spec.rules[0].policy.loadBalancing.hashOn: hashOn needs policy: ConsistentHash",
+            "spec.rules[0].policy.loadBalancing.hashOn: hashOn needs the policy ConsistentHash; ",
         ),
         (
             balancing(json!({"policy": "ConsistentHash"})),
-            "spec.rules[0].policy.loadBalancing.policy: policy ConsistentHash needs hashOn",
+            "spec.rules[0].policy.loadBalancing.policy: the policy ConsistentHash needs hashOn; ",
         ),
         (balancing(json!({"policy": "ConsistentHash", "hashOn": {}})), hash_on),
         (balancing(json!({"policy": "ConsistentHash", "hashOn": {"path": {}, "header": "a"}})), hash_on),

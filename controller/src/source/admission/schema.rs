@@ -52,11 +52,10 @@ pub(in super::super) fn check(node: &Node) -> Vec<Mistake> {
     if mistakes.is_empty() {
         let refused = RULES.with(|rules| rules.validate_compiled(&compiled.rules, &object, None)).err();
         mistakes.extend(refused.into_iter().flatten().map(|error| {
-            let remedy = "see `kubectl explain` or the README's table of fields";
-            let (message, remedy) = match error.message.split_once(": ") {
-                Some((message, remedy)) => (message.to_owned(), remedy.to_owned()),
-                None => (error.message.clone(), remedy.to_owned()),
-            };
+            // Our rules' messages are made so; what the interpreter itself says is not.
+            let (message, remedy) =
+                error.message.split_once("; ").unwrap_or((&error.message, "correct the field"));
+            let (message, remedy) = (message.to_owned(), remedy.to_owned());
             Mistake { field: error.field_path, message, remedy, ..Mistake::default() }
         }));
     }

@@ -115,10 +115,10 @@ fn a_wsroute_is_held_to_its_schema() {
             "8 spec.rules[0].policy.rewrite.path: prefix and path exclude each other"
         }),
         (body("    policy: {loadBalancing: {policy: ConsistentHash, hashOn: {}}}\n"), {
-            "8 spec.rules[0].policy.loadBalancing.hashOn: exactly one of"
+            "8 spec.rules[0].policy.loadBalancing.hashOn: hashOn must name exactly one thing"
         }),
         (body("  policy: {loadBalancing: {policy: ConsistentHash}}\n"), {
-            "8 spec.policy.loadBalancing.policy: policy ConsistentHash needs hashOn"
+            "8 spec.policy.loadBalancing.policy: the policy ConsistentHash needs hashOn"
         }),
     ];
     for (body, expected) in &cases {
