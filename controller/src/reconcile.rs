@@ -282,6 +282,12 @@ mod tests {
         setup.changes.send(vec![Change::Upsert(service("c"))]).await.unwrap();
         let view = setup.view.wait_for(|view| view.since.len() == 3).await.unwrap().clone();
         assert!(view.reports.contains_key(&ObjectRef::new("Memory", "", "2")), "a good one's is kept");
+        setup.changes.send(vec![Change::Delete(ObjectRef::new("Service", "", "a"))]).await.unwrap();
+        setup
+            .view
+            .wait_for(|view| view.since.keys().map(|object| &*object.name).eq(["b", "c"]))
+            .await
+            .unwrap();
         assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
     }
 

@@ -108,8 +108,9 @@ fn service_of(index: usize, port: &str) -> Object {
 }
 
 fn slice(index: usize, round: usize) -> Object {
+    let first = if round == 0 { 0 } else { 5 + round * 5 % 200 };
     let endpoints = (0..5).map(|nth| {
-        let address = format!("10.{}.{}.{}", index / 250, index % 250, nth + round * 5 % 200);
+        let address = format!("10.{}.{}.{}", index / 250, index % 250, nth + first);
         json!({"addresses": [address], "conditions": {"ready": true}})
     });
     Object::EndpointSlice(read(json!({

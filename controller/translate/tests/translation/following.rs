@@ -57,12 +57,12 @@ fn ws_route() -> impl Strategy<Value = Value> {
     let tls = (some_of(HOSTS), proptest::option::of(one_of(&["1.2", "1.3"])))
         .prop_map(|(hosts, version)| json!({"hosts": hosts, "secretName": "cert", "minVersion": version}));
     let tls = proptest::option::weighted(0.4, tls);
-    let matches = proptest::collection::vec(matched, 0..3);
-    (one_of(&["v", "w"]), 1u8..4, some_of(HOSTS), matches, some_of(SERVICES), tls).prop_map(
-        |(name, created, hosts, matches, services, tls)| {
+    let wanted = proptest::collection::vec(matched, 0..3);
+    (one_of(&["v", "w"]), 1u8..4, some_of(HOSTS), wanted, some_of(SERVICES), tls).prop_map(
+        |(name, created, hosts, wanted, services, tls)| {
             let backends = services.into_iter().map(|service| json!({"service": service, "port": 80}));
             let backends: Vec<_> = backends.collect();
-            let rules = json!([{"name": "all", "matches": matches, "backends": backends}]);
+            let rules = json!([{"name": "all", "matches": wanted, "backends": backends}]);
             let tls: Vec<_> = tls.into_iter().collect();
             let spec = json!({"ingressClassName": "ours", "hosts": hosts, "tls": tls, "rules": rules});
             let metadata = metadata(name, created);
