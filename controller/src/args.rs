@@ -1,9 +1,10 @@
 //! The command line. Every flag can be given by environment too.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
@@ -78,6 +79,16 @@ pub struct Run {
     )]
     pub nginx_annotations: bool,
 
+    /// Where clients reach the proxies, as objects show it in their status, for example 203.0.113.7,lb.example.com.
+    #[arg(
+        long,
+        env = "LONGHAUL_PUBLISH_ADDRESS",
+        value_name = "IP|HOSTNAME,…",
+        value_delimiter = ',',
+        value_parser = address
+    )]
+    pub publish_address: Vec<Address>,
+
     /// How logs are written, on standard output.
     #[arg(long, env = "LONGHAUL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -108,6 +119,7 @@ impl Run {
             trusted_proxies: self.trusted_proxies,
             loopback_endpoints: true,
             nginx_annotations: self.nginx_annotations,
+            addresses: self.publish_address,
         };
         Config { source: self.source, socket: self.socket, admin: self.admin, settings }
     }
@@ -127,6 +139,23 @@ fn secret(text: &str) -> Result<CertificateKey, String> {
         }
         _ => Err("write NAMESPACE/NAME".into()),
     }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    let label = |label: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let edges = !label.starts_with('-') && !label.ends_with('-');
+        (1..=63).contains(&label.len()) && edges && label.bytes().all(inner)
+    };
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        // In the one form that the API server takes.
+        return Ok(Address { kind: AddressKind::IPAddress, value: ip.to_string() });
+    }
+    let numeric = text.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+    if text.len() <= 253 && !numeric && text.split('.').all(label) {
+        return Ok(Address { kind: AddressKind::Hostname, value: text.to_ascii_lowercase() });
+    }
+    Err("write an IP address or a host name, without port".into())
 }
 
 #[cfg(test)]
@@ -161,12 +190,17 @@ mod tests {
             "--default-tls-secret=edge/tls",
             "--trusted-proxies=10.0.0.0/8,::1/128",
             "--nginx-annotations=false",
+            "--publish-address=203.0.113.7,2001:DB8::0,LB.example.com",
         ];
         let settings = parse(&flags).unwrap().config().settings;
         assert_eq!(settings.ingress_class.as_deref(), Some("own"));
         assert_eq!(settings.built_in_class.as_deref(), Some("own"));
         assert_eq!(settings.default_tls_secret.unwrap().to_string(), "edge/tls");
         assert_eq!((settings.trusted_proxies.len(), settings.nginx_annotations), (2, false));
+        let addresses = settings.addresses.iter().map(|address| (address.kind, &*address.value));
+        let (ip, name) = (AddressKind::IPAddress, AddressKind::Hostname);
+        let expected = [(ip, "203.0.113.7"), (ip, "2001:db8::"), (name, "lb.example.com")];
+        assert_eq!(addresses.collect::<Vec<_>>(), expected);
     }
 
     #[test]
@@ -177,6 +211,9 @@ mod tests {
             &["--admin=localhost"],
             &["--log-format=xml"],
             &["--nginx-annotations=maybe"],
+            &["--publish-address=1.2.3.4:80"],
+            &["--publish-address=1.2.3.256"],
+            &["--publish-address=a,,b"],
             &["--unknown"],
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags:?}");

@@ -72,7 +72,7 @@ impl Controller {
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent())?;
         let reconciler =
-            Reconciler::new(translate::translate, config.settings, publisher.clone(), metrics.clone());
+            Reconciler::new(reconcile::from_scratch, config.settings, publisher.clone(), metrics.clone());
         let overview =
             Overview::new(feed.said, reconciler.view(), publisher.published(), publisher.proxies());
 

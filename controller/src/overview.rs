@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use imbl::OrdSet;
 use serde_json::{Value, json};
 use snapshot::{Certificate, Host, HostPattern, Key, Section, Snapshot};
 use tokio::sync::watch;
@@ -68,18 +69,12 @@ impl Overview {
 
     /// Everything that is wrong or worth knowing, sorted, each once.
     pub fn findings(&self) -> Vec<Finding> {
-        let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
-        let rejections = rejections(&self.proxies.borrow());
-        let mut findings = said.findings.clone();
-        findings.extend(view.diagnostics.iter().cloned().chain(rejections).map(|diagnostic| {
-            match said.places.get(&diagnostic.object) {
-                Some(place) => place.locate(diagnostic),
-                None => Finding { diagnostic, file: None, line: None },
-            }
-        }));
-        findings.sort();
-        findings.dedup();
-        findings
+        self.basis().findings()
+    }
+
+    fn basis(&self) -> Basis {
+        let (said, diagnostics) = (self.said.borrow().clone(), self.view.borrow().diagnostics.clone());
+        Basis { said, diagnostics, rejections: rejections(&self.proxies.borrow()) }
     }
 
     /// Every object that is ours: where it stands, how it was taken, whether proxies serve it.
@@ -91,7 +86,7 @@ impl Overview {
         let objects = view.reports.iter().map(|(object, report)| {
             let since = view.since.get(object).copied().unwrap_or_default();
             let condition = programmed(&proxies, since, rejected.get(object).map(String::as_str));
-            let mut report = report.clone();
+            let mut report = translate::Report::clone(report);
             report.conditions.push(condition);
             let place = said.places.get(object);
             json!({
@@ -150,6 +145,34 @@ impl Overview {
             levels.certificates = expiries(&snapshot);
         }
         levels
+    }
+}
+
+/// What findings are made of.
+struct Basis {
+    said: Arc<Said>,
+    diagnostics: OrdSet<Diagnostic>,
+    rejections: Vec<Diagnostic>,
+}
+
+impl Basis {
+    /// Whether both are known to lead to the same, without going through all of it.
+    fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.said, &other.said)
+            && self.diagnostics.ptr_eq(&other.diagnostics)
+            && self.rejections == other.rejections
+    }
+
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.said.findings.clone();
+        let others = self.diagnostics.iter().chain(&self.rejections).cloned();
+        findings.extend(others.map(|diagnostic| match self.said.places.get(&diagnostic.object) {
+            Some(place) => place.locate(diagnostic),
+            None => Finding { diagnostic, file: None, line: None },
+        }));
+        findings.sort();
+        findings.dedup();
+        findings
     }
 }
 
@@ -288,8 +311,9 @@ fn programmed(proxies: &Proxies, since: u64, rejected: Option<&str>) -> Conditio
 /// Logs each remark when it appears and when it is gone, until nothing more can come.
 pub async fn log_remarks(mut overview: Overview) {
     let mut known = BTreeMap::new();
+    let mut basis = overview.basis();
     loop {
-        let present = remarks(overview.findings());
+        let present = remarks(basis.findings());
         for (diagnostic, finding) in present.iter().filter(|(diagnostic, _)| !known.contains_key(*diagnostic))
         {
             let (object, reason) = (diagnostic.object.to_string(), &diagnostic.reason);
@@ -304,9 +328,13 @@ pub async fn log_remarks(mut overview: Overview) {
             tracing::info!(object, reason, "resolved: {diagnostic}");
         }
         known = present;
-        if !overview.changed().await {
-            return;
+        // Most changes leave all remarks as they are.
+        while overview.basis().same(&basis) {
+            if !overview.changed().await {
+                return;
+            }
         }
+        basis = overview.basis();
     }
 }
 

@@ -77,12 +77,11 @@ impl Publisher {
                 *published = Some(Published { generation, snapshot: next.clone() });
                 return true;
             };
-            let delta = current.snapshot.diff(next);
-            let differs = !delta.is_empty();
+            let differs = !current.snapshot.diff(next).is_empty();
             if differs {
-                // Instead of taking `next` itself: so that each generation shares what it can with the one before,
-                // and what a proxy lacks is found at the cost of the difference.
-                current.snapshot.apply(delta);
+                // It shares what is the same with the translation's last one: so what a proxy lacks is found at the
+                // cost of the difference.
+                current.snapshot = next.clone();
                 current.generation.number += 1;
             }
             number = current.generation.number;

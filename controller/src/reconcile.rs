@@ -5,15 +5,17 @@
 //! published as it is.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use imbl::{OrdMap, OrdSet};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use translate::{Change, Outcome, Report, Settings, Store};
+use translate::{Outcome, Report, Settings, Store, Translator};
 
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
@@ -22,44 +24,55 @@ use crate::source::Batch;
 /// The shortest time between two translations.
 pub const PACE: Duration = Duration::from_millis(100);
 
-/// A translation: [`translate::translate`] but in tests.
-pub type Translate = fn(&Store, &Settings) -> Outcome;
+/// A translation that remembers the last one, to follow it at the cost of what changed.
+pub type Translate = Box<dyn FnMut(&Store, &Settings) -> Outcome + Send>;
 
-/// What the last translation said, for people.
+/// Begins a translation that remembers nothing: [`from_scratch`] but in tests.
+pub type Begin = fn() -> Translate;
+
+/// A [`Translator`] without a memory yet.
+pub fn from_scratch() -> Translate {
+    let mut translator = Translator::default();
+    Box::new(move |store, settings| translator.translate(store, settings))
+}
+
+/// What the last translation said, for people. Cloning is cheap.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     /// How objects were taken.
-    pub reports: BTreeMap<ObjectRef, Report>,
+    pub reports: OrdMap<ObjectRef, Arc<Report>>,
     /// What is wrong with objects.
-    pub diagnostics: Vec<Diagnostic>,
+    pub diagnostics: OrdSet<Diagnostic>,
     /// Every object in the store, with the first generation that its present version is part of.
-    pub since: BTreeMap<ObjectRef, u64>,
+    pub since: OrdMap<ObjectRef, u64>,
 }
 
 /// The owner of the store.
-#[derive(Debug)]
 pub struct Reconciler {
-    translate: Translate,
+    begin: Begin,
+    /// `None` after a panic: what it remembered cannot be believed.
+    translate: Option<Translate>,
     settings: Arc<Settings>,
     publisher: Publisher,
     metrics: Arc<Metrics>,
     view: watch::Sender<Arc<View>>,
     store: Store,
-    /// Objects that came or differ since the last translation.
-    fresh: BTreeSet<ObjectRef>,
+    /// Objects that came, differ or went since the last translation.
+    touched: BTreeSet<ObjectRef>,
+}
+
+impl fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconciler").field("touched", &self.touched).finish_non_exhaustive()
+    }
 }
 
 impl Reconciler {
     /// A reconciler with an empty store.
-    pub fn new(
-        translate: Translate,
-        settings: Settings,
-        publisher: Publisher,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub fn new(begin: Begin, settings: Settings, publisher: Publisher, metrics: Arc<Metrics>) -> Self {
         let (settings, view) = (Arc::new(settings), watch::Sender::default());
-        let (store, fresh) = (Store::default(), BTreeSet::new());
-        Self { translate, settings, publisher, metrics, view, store, fresh }
+        let (store, touched) = (Store::default(), BTreeSet::new());
+        Self { begin, translate: None, settings, publisher, metrics, view, store, touched }
     }
 
     /// What the last translation said.
@@ -91,36 +104,34 @@ impl Reconciler {
     fn take(&mut self, batch: Batch) -> bool {
         let mut differs = false;
         for change in batch {
-            let named: Vec<ObjectRef> = match &change {
-                Change::Upsert(object) => vec![object.reference()],
-                Change::Replace(_, objects) => objects.iter().map(translate::Object::reference).collect(),
-                Change::Delete(_) | Change::Synced(_) => Vec::new(),
-            };
-            if self.store.apply(change) {
-                differs = true;
-                self.fresh.extend(named);
-            }
+            let touched = self.store.apply(change);
+            differs |= !touched.is_empty();
+            self.touched.extend(touched.objects);
         }
         differs
     }
 
     /// Translates on a thread of its own: it can take longer than anybody at the socket should wait.
     async fn translate(mut self) -> Self {
-        let (store, settings, translate) =
-            (std::mem::take(&mut self.store), self.settings.clone(), self.translate);
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let mut translate = self.translate.take().unwrap_or_else(self.begin);
         let begun = Instant::now();
         let work = move || {
-            // The store is only read, and nothing of a panicking translation is kept: no broken state survives it.
-            let outcome = catch_unwind(AssertUnwindSafe(|| translate(&store, &settings)));
-            (store, outcome)
+            // What a panicking translation remembered goes with it: no broken state survives.
+            catch_unwind(AssertUnwindSafe(move || {
+                let outcome = translate(&store, &settings);
+                (outcome, translate)
+            }))
         };
-        let (store, outcome) = tokio::task::spawn_blocking(work)
+        let done = tokio::task::spawn_blocking(work)
             .await
             .expect("the closure catches its panics and is never aborted");
-        self.store = store;
         self.metrics.translation(begun.elapsed());
-        match outcome {
-            Ok(outcome) => self.publish(outcome),
+        match done {
+            Ok((outcome, translate)) => {
+                self.translate = Some(translate);
+                self.publish(outcome);
+            }
             Err(panic) => self.say_panic(&*panic),
         }
         self
@@ -128,13 +139,14 @@ impl Reconciler {
 
     fn publish(&mut self, outcome: Outcome) {
         let number = self.publisher.publish(&outcome.snapshot);
-        let mut since: BTreeMap<ObjectRef, u64> = BTreeMap::new();
-        let before = self.view.borrow().clone();
-        for object in self.store.objects() {
-            let known = before.since.get(&object).filter(|_| !self.fresh.contains(&object));
-            since.insert(object, known.copied().unwrap_or(number));
+        let mut since = self.view.borrow().since.clone();
+        for object in std::mem::take(&mut self.touched) {
+            if self.store.contains(&object) {
+                since.insert(object, number);
+            } else {
+                since.remove(&object);
+            }
         }
-        self.fresh.clear();
         self.view.send_replace(Arc::new(View {
             reports: outcome.reports,
             diagnostics: outcome.diagnostics,
@@ -149,8 +161,12 @@ impl Reconciler {
         tracing::error!(panic = text, "the translation panicked; what was published before stays");
         self.metrics.translation_panicked();
         let mut view = View::clone(&self.view.borrow());
-        view.diagnostics.retain(|diagnostic| diagnostic.reason != PANICKED);
-        view.diagnostics.push(Diagnostic {
+        let older: Vec<_> =
+            view.diagnostics.iter().filter(|diagnostic| diagnostic.reason == PANICKED).cloned().collect();
+        for diagnostic in older {
+            view.diagnostics.remove(&diagnostic);
+        }
+        view.diagnostics.insert(Diagnostic {
             object: ObjectRef::new("Controller", "", "longhaul"),
             field: String::new(),
             severity: Severity::Error,
@@ -171,7 +187,7 @@ mod tests {
     use k8s_openapi::api::core::v1::Service;
     use snapshot::{HostPattern, Key};
     use tokio::task::JoinSet;
-    use translate::{Kind, Object};
+    use translate::{Change, Kind, Object};
 
     use crate::publish::Published;
 
@@ -205,10 +221,10 @@ mod tests {
         _tasks: JoinSet<()>,
     }
 
-    fn start(translate: Translate) -> Setup {
+    fn start(begin: Begin) -> Setup {
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent()).unwrap();
-        let reconciler = Reconciler::new(translate, Settings::default(), publisher.clone(), metrics.clone());
+        let reconciler = Reconciler::new(begin, Settings::default(), publisher.clone(), metrics.clone());
         let (changes, receiver) = mpsc::channel(4);
         let view = reconciler.view();
         let mut tasks = JoinSet::new();
@@ -218,7 +234,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_published_before_every_kind_is_complete() {
-        let setup = start(hosts);
+        let setup = start(|| Box::new(hosts));
         let mut published = setup.publisher.published();
         setup.changes.send(vec![Change::Upsert(service("a"))]).await.unwrap();
         let mut batch = synced();
@@ -237,7 +253,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_nothing_that_was_published() {
-        let mut setup = start(hosts);
+        // How many translations the present memory has seen.
+        let mut setup = start(|| {
+            let mut seen = 0;
+            Box::new(move |store, settings| {
+                seen += 1;
+                let mut outcome = hosts(store, settings);
+                let count = ObjectRef::new("Memory", "", seen.to_string());
+                outcome.reports.insert(count, Arc::default());
+                outcome
+            })
+        });
         let mut published = setup.publisher.published();
         setup.changes.send([vec![Change::Upsert(service("a"))], synced()].concat()).await.unwrap();
         published.wait_for(Option::is_some).await.unwrap();
@@ -251,15 +277,22 @@ mod tests {
         assert_eq!(published.borrow().as_ref().unwrap().generation.number, 2);
         let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, *since)).collect();
         assert_eq!(since, [("a", 1), ("b", 2)]);
+        let memory: Vec<_> = view.reports.keys().map(|count| &*count.name).collect();
+        assert_eq!(memory, ["1"], "what a panicking translation remembered is thrown away");
+        setup.changes.send(vec![Change::Upsert(service("c"))]).await.unwrap();
+        let view = setup.view.wait_for(|view| view.since.len() == 3).await.unwrap().clone();
+        assert!(view.reports.contains_key(&ObjectRef::new("Memory", "", "2")), "a good one's is kept");
         assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_first_change_goes_at_once_and_the_rest_together() {
         static TRANSLATIONS: AtomicUsize = AtomicUsize::new(0);
-        let mut setup = start(|store, settings| {
-            TRANSLATIONS.fetch_add(1, Ordering::Relaxed);
-            hosts(store, settings)
+        let mut setup = start(|| {
+            Box::new(|store, settings| {
+                TRANSLATIONS.fetch_add(1, Ordering::Relaxed);
+                hosts(store, settings)
+            })
         });
         setup.changes.send(synced()).await.unwrap();
         let begun = Instant::now();

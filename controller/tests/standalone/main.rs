@@ -8,6 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use controller::{Config, Controller, Source};
+use crds::wsroute::{Address, AddressKind};
 use proxy::Proxy;
 use snapshot::frame::{Base, PROTOCOL, Quarantined, ToController, ToProxy};
 use snapshot::{HostPattern, Key};
@@ -84,6 +85,7 @@ fn config(directory: &Path, socket: &Path) -> Config {
         settings: Settings {
             built_in_class: Some("longhaul".into()),
             loopback_endpoints: true,
+            addresses: vec![Address { kind: AddressKind::Hostname, value: "lb.test".into() }],
             ..Settings::default()
         },
     }
@@ -405,6 +407,21 @@ async fn acknowledgements_are_told_to_people() {
     }
     drop(proxy);
     world.eventually("/api/objects", |body| body.contains("NoProxy")).await;
+}
+
+#[tokio::test]
+async fn objects_are_told_their_addresses_and_events() {
+    let world = World::start(&[("a.yaml", &ingress("a", "a.test"))]).await;
+    let objects = world.eventually("/api/objects", |body| body.contains("BackendNotFound")).await;
+    let objects: serde_json::Value = serde_json::from_str(&objects).expect("JSON");
+    let report = &objects[0]["report"];
+    assert_eq!(report["addresses"], serde_json::json!([{"type": "Hostname", "value": "lb.test"}]));
+    let [event] = &report["events"].as_array().expect("a list")[..] else { unreachable!("{report}") };
+    assert_eq!((&event["type"], &event["reason"]), (&"Warning".into(), &"BackendNotFound".into()));
+    assert!(event["message"].as_str().is_some_and(|text| text.contains("there is no Service")), "{event}");
+    // What was wrong is no event any more once it is right.
+    world.write("service.yaml", SERVICE);
+    world.eventually("/api/objects", |body| body.contains("\"events\": []")).await;
 }
 
 #[tokio::test]

@@ -1,52 +1,56 @@
 //! Backends of a route to upstreams: does the Service exist, and does it have the port?
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use crds::diagnostic::{ObjectRef, quoted};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use snapshot::{Action, UpstreamId, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
-use crate::report::{Ledger, remark};
+use crate::report::{Notes, remark};
 use crate::store::{Name, Store};
 
-/// The upstreams that exist: the name that EndpointSlices know each one's port by. Unnamed ports have an empty one.
-pub(crate) type Upstreams = BTreeMap<UpstreamId, String>;
+/// What a route does, and the upstreams of it that exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) action: Action,
+    pub(crate) upstreams: BTreeSet<UpstreamId>,
+}
 
 /// What the route does. Backends that lead nowhere keep their share, which is answered with 503; a route of
 /// which none leads anywhere is broken.
-pub(crate) fn action(
-    route: &DraftRoute,
-    owner: &Owner,
-    store: &Store,
-    upstreams: &mut Upstreams,
-    ledger: &mut Ledger,
-) -> Action {
+pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &mut Notes) -> Target {
     let object = owner.reference();
-    let (mut forward, mut problems) = (Vec::new(), Vec::new());
+    let (mut forward, mut problems, mut upstreams) = (Vec::new(), Vec::new(), BTreeSet::new());
     for backend in &route.backends {
-        let found = resolve(backend, owner.namespace(), store);
-        let upstream = match found {
-            Ok((upstream, port_name)) => {
-                upstreams.insert(upstream.clone(), port_name);
+        let upstream = match resolve(backend, owner.namespace(), store) {
+            Ok(upstream) => {
+                upstreams.insert(upstream.clone());
                 upstream
             }
             Err(problem) => {
                 problems.push(problem.message.clone());
-                ledger.unresolved("BackendNotFound", problem.diagnostic(&object));
+                notes.unresolved("BackendNotFound", problem.diagnostic(&object));
                 as_written(backend, owner.namespace())
             }
         };
         forward.push(WeightedUpstream { upstream, weight: backend.weight });
     }
+    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new() };
     if let Some(why) = &route.broken {
-        return Action::Broken(why.clone());
+        return broken(why.clone());
     }
     if problems.len() == forward.len() {
-        return Action::Broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
+        return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
+    Target { action: Action::Forward(forward), upstreams }
+}
 
-    Action::Forward(forward)
+/// The name that EndpointSlices know an upstream's port by; unnamed ports have an empty one.
+pub(crate) fn port_name(upstream: &UpstreamId, service: Option<&Service>) -> String {
+    let named = service
+        .is_some_and(|service| tcp_ports(service).any(|port| port.name.as_ref() == Some(&upstream.port)));
+    if named { upstream.port.clone() } else { String::new() }
 }
 
 /// A backend that leads nowhere.
@@ -62,7 +66,7 @@ impl Problem {
     }
 }
 
-fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<(UpstreamId, String), Problem> {
+fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<UpstreamId, Problem> {
     let name = Name::new(namespace, &backend.service);
     let problem = |message: String, remedy: String| Problem { field: backend.field.clone(), message, remedy };
     let Some(service) = store.service(&name) else {
@@ -86,10 +90,9 @@ fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<(Up
         };
         return Err(problem(message, format!("name one of its ports: {}", names_of_ports(service))));
     };
-    let port_name = port.name.clone().unwrap_or_default();
-    let shown = if port_name.is_empty() { port.port.to_string() } else { port_name.clone() };
-    let upstream = UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port: shown };
-    Ok((upstream, port_name))
+    let named = port.name.clone().filter(|name| !name.is_empty());
+    let shown = named.unwrap_or_else(|| port.port.to_string());
+    Ok(UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port: shown })
 }
 
 fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crds::diagnostic::ObjectRef;
 use k8s_openapi::api::networking::v1::Ingress;
 
-use crate::report::{Ledger, remark};
+use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -16,7 +16,7 @@ const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// The classes of the store.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Classes {
     ours: BTreeSet<String>,
     others: BTreeSet<String>,
@@ -26,15 +26,16 @@ pub(crate) struct Classes {
 }
 
 /// Whose class is marked as the default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum DefaultClass {
+    #[default]
     Absent,
     Ours,
     AnothersOnly,
 }
 
 impl Classes {
-    pub(crate) fn read(store: &Store, settings: &Settings, ledger: &mut Ledger) -> Self {
+    pub(crate) fn read(store: &Store, settings: &Settings, notes: &mut Notes) -> Self {
         let mut classes = Self {
             ours: BTreeSet::new(),
             others: BTreeSet::new(),
@@ -52,7 +53,7 @@ impl Classes {
                 classes.default = if default { DefaultClass::Ours } else { classes.default };
                 classes.ours.insert(name.name.clone());
                 if spec.is_some_and(|spec| spec.parameters.is_some()) {
-                    ledger.warn(remark(
+                    notes.warn(remark(
                         &ObjectRef::new("IngressClass", "", &*name.name),
                         "spec.parameters",
                         "NotServed",
@@ -81,7 +82,7 @@ impl Classes {
 
     /// Whether an Ingress is ours. Those of no class are not: what came before the class existed must not be
     /// captured. Only the built-in class of standalone mode takes them.
-    pub(crate) fn takes_ingress(&self, object: &ObjectRef, ingress: &Ingress, ledger: &mut Ledger) -> bool {
+    pub(crate) fn takes_ingress(&self, object: &ObjectRef, ingress: &Ingress, notes: &mut Notes) -> bool {
         let annotations = ingress.metadata.annotations.as_ref();
         let old = annotations.and_then(|annotations| annotations.get(OLD_ANNOTATION));
         let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
@@ -90,7 +91,7 @@ impl Classes {
             (None, None) => self.built_in,
         };
         match (old, field) {
-            (Some(old), Some(field)) if taken && old != field => ledger.warn(remark(
+            (Some(old), Some(field)) if taken && old != field => notes.warn(remark(
                 object,
                 format!("metadata.annotations[{OLD_ANNOTATION}]"),
                 "ClassMismatch",
@@ -98,9 +99,9 @@ impl Classes {
                 "remove the annotation",
             )),
             (None, Some(name)) if self.standalone && !self.knows(name) => {
-                ledger.warn(self.unknown(object, name));
+                notes.warn(self.unknown(object, name));
             }
-            (None, None) if self.standalone && !taken => ledger.warn(remark(
+            (None, None) if self.standalone && !taken => notes.warn(remark(
                 object,
                 "spec.ingressClassName",
                 "NoClass",
@@ -117,19 +118,19 @@ impl Classes {
         &self,
         object: &ObjectRef,
         class: Option<&String>,
-        ledger: &mut Ledger,
+        notes: &mut Notes,
     ) -> bool {
         match class {
             Some(name) if self.ours.contains(name) => true,
             Some(name) => {
                 if !self.knows(name) {
-                    ledger.warn(self.unknown(object, name));
+                    notes.warn(self.unknown(object, name));
                 }
                 false
             }
             None => {
                 if self.default == DefaultClass::Absent {
-                    ledger.warn(remark(
+                    notes.warn(remark(
                         object,
                         "spec.ingressClassName",
                         "NoClass",

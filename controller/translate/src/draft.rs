@@ -1,10 +1,12 @@
 //! What an Ingress and a WsRoute have in common: routes as their author asks for them, before it is known whether
 //! backends exist and who else wants the same.
 
+use std::collections::BTreeMap;
+
 use crds::diagnostic::{ObjectRef, quoted};
 use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use snapshot::{CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
+use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
 
 /// An object that asks for routes. The order is seniority: who comes first wins a conflict. An absent creation
 /// time counts as oldest; ties go by namespace and name, then kind.
@@ -36,17 +38,75 @@ impl Owner {
 }
 
 /// All that one object asks for.
-#[derive(Debug)]
+#[derive(Debug, Default, PartialEq)]
 pub(crate) struct Draft {
-    pub(crate) owner: Owner,
     pub(crate) routes: Vec<DraftRoute>,
     /// An Ingress's `defaultBackend`.
     pub(crate) fallback: Option<Fallback>,
     pub(crate) tls: Vec<DraftTls>,
 }
 
+/// What an object asks of one host, by the positions of its routes and certificates.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) rules: Vec<usize>,
+    pub(crate) fallback: bool,
+    /// Its fallback stands for every host; said of [`HostPattern::Any`] only.
+    pub(crate) everywhere: bool,
+    pub(crate) tls: Vec<usize>,
+}
+
+impl Claim {
+    /// It asks for routes of this very host.
+    pub(crate) fn has_routes(&self) -> bool {
+        !self.rules.is_empty() || self.fallback
+    }
+}
+
+impl Draft {
+    /// What is asked of each host that is named.
+    pub(crate) fn claims(&self) -> BTreeMap<HostPattern, Claim> {
+        let mut claims: BTreeMap<HostPattern, Claim> = BTreeMap::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            for host in &route.hosts {
+                claims.entry(host.clone()).or_default().rules.push(index);
+            }
+        }
+        if let Some(fallback) = &self.fallback {
+            for host in &fallback.route.hosts {
+                claims.entry(host.clone()).or_default().fallback = true;
+            }
+            if fallback.everywhere {
+                claims.entry(HostPattern::Any).or_default().everywhere = true;
+            }
+        }
+        for (index, tls) in self.tls.iter().enumerate() {
+            for host in &tls.hosts {
+                let named = &mut claims.entry(host.clone()).or_default().tls;
+                if named.last() != Some(&index) {
+                    named.push(index);
+                }
+            }
+        }
+        claims
+    }
+
+    /// Every route, the fallback last.
+    pub(crate) fn all_routes(&self) -> impl Iterator<Item = (Position, &DraftRoute)> {
+        let rules = self.routes.iter().enumerate().map(|(index, route)| (Position::Rule(index), route));
+        rules.chain(self.fallback.iter().map(|fallback| (Position::Fallback, &fallback.route)))
+    }
+}
+
+/// Where in its draft a route stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Position {
+    Rule(usize),
+    Fallback,
+}
+
 /// One match of one rule, for some hosts.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct DraftRoute {
     pub(crate) hosts: Vec<HostPattern>,
     /// The rule's name within its object.
@@ -63,7 +123,7 @@ pub(crate) struct DraftRoute {
 }
 
 /// Where requests go for which a host has no other match.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Fallback {
     /// Its hosts are those that the object names.
     pub(crate) route: DraftRoute,
@@ -72,7 +132,7 @@ pub(crate) struct Fallback {
 }
 
 /// One backend as written.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DraftBackend {
     pub(crate) service: String,
     pub(crate) port: PortRef,
@@ -87,12 +147,13 @@ pub(crate) enum PortRef {
     Number(i32),
 }
 
-/// A certificate for some hosts, as written.
-#[derive(Debug)]
+/// TLS settings of some hosts, as written.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct DraftTls {
     pub(crate) hosts: Vec<HostPattern>,
-    /// Absent: the default certificate.
-    pub(crate) secret: Option<String>,
+    pub(crate) certificate: CertificateKey,
+    /// The default certificate, since no Secret is named.
+    pub(crate) by_default: bool,
     pub(crate) min_version: Option<TlsVersion>,
     /// Empty: nothing is said of them.
     pub(crate) cipher_suites: Vec<CipherSuite>,

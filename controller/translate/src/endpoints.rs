@@ -3,39 +3,31 @@
 //!
 //! [page]: https://kubernetes.io/docs/reference/kubernetes-api/service-resources/endpoint-slice-v1/
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crds::annotations;
 use crds::diagnostic::{Diagnostic, ObjectRef, quoted};
 use k8s_openapi::api::discovery::v1::{self as api, EndpointSlice};
-use snapshot::{Endpoint, Endpoints, Key, Section, Slice, Snapshot, UpstreamId};
+use snapshot::{Endpoint, Endpoints, UpstreamId};
 
-use crate::backends::Upstreams;
-use crate::report::{Ledger, remark};
-use crate::store::{Name, Store};
+use crate::report::{Notes, remark};
+use crate::store::Name;
 
 /// The label by which a slice belongs to a Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
-type SlicesByService<'a> = BTreeMap<Name, Vec<(&'a Name, &'a EndpointSlice)>>;
+/// An upstream, and the name that slices know its port by.
+pub(crate) type Port = (UpstreamId, String);
 
-/// Puts the sections of these upstreams into the snapshot: one for each slice that has endpoints of it.
-pub(crate) fn insert(
-    upstreams: &Upstreams,
-    store: &Store,
-    local: Local,
-    snapshot: &mut Snapshot,
-    ledger: &mut Ledger,
-) {
-    let by_service = slices_by_service(store);
-    for (upstream, port_name) in upstreams {
-        let service = Name::new(&upstream.namespace, &upstream.service);
-        let slices = by_service.get(&service).map_or(&[][..], Vec::as_slice);
-        let mut reader = Reader { local, ledger };
-        reader.service(&service, slices, upstream, store, snapshot);
-        reader.slices(slices, upstream, port_name, snapshot);
-    }
+/// What one source has for the upstreams of its Service.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Never empty ones.
+    pub(crate) endpoints: Vec<(UpstreamId, Endpoints)>,
+    /// The upstreams whose port it has, with or without endpoints.
+    pub(crate) with_port: BTreeSet<UpstreamId>,
+    pub(crate) notes: Notes,
 }
 
 /// Whether endpoints may be on this machine or link.
@@ -45,48 +37,61 @@ pub(crate) enum Local {
     Served,
 }
 
-fn slices_by_service(store: &Store) -> SlicesByService<'_> {
-    let mut by_service = SlicesByService::new();
-    for (name, slice) in store.endpoint_slices() {
-        let labels = slice.metadata.labels.as_ref();
-        if let Some(service) = labels.and_then(|labels| labels.get(SERVICE_NAME)) {
-            by_service.entry(Name::new(&name.namespace, service)).or_default().push((name, slice));
+/// The Service that a slice belongs to.
+pub(crate) fn service_of(slice: &EndpointSlice) -> Option<Name> {
+    let service = slice.metadata.labels.as_ref()?.get(SERVICE_NAME)?;
+    Some(Name::new(slice.metadata.namespace.as_deref().unwrap_or_default(), service))
+}
+
+/// What a slice has for these upstreams of its Service.
+pub(crate) fn slice(name: &Name, slice: &EndpointSlice, ports: &[Port], local: Local) -> Read {
+    let mut reader = Reader { local, read: Read::default() };
+    for (upstream, port_name) in ports {
+        if let Some(found) = reader.slice(name, slice, port_name) {
+            reader.read.with_port.insert(upstream.clone());
+            reader.add(upstream, found);
         }
     }
-    by_service
+    reader.read
 }
 
-struct Reader<'a> {
+/// What a Service says itself of these upstreams: annotations of ours, and its addresses where it has no slices.
+/// `slices` is what the slices came to.
+pub(crate) fn service(
+    name: &Name,
+    annotations: Option<&BTreeMap<String, String>>,
+    slices: &[&Read],
+    ports: &[Port],
     local: Local,
-    ledger: &'a mut Ledger,
-}
-
-impl Reader<'_> {
-    fn slices(
-        &mut self,
-        slices: &[(&Name, &EndpointSlice)],
-        upstream: &UpstreamId,
-        port_name: &str,
-        snapshot: &mut Snapshot,
-    ) {
-        let mut with_port = 0;
-        for (name, slice) in slices {
-            let Some(endpoints) = self.slice(name, slice, port_name) else { continue };
-            with_port += 1;
-            if !endpoints.is_empty() {
-                let key = Key::Endpoints(upstream.clone(), Slice(name.name.clone()));
-                let endpoints = endpoints.into_values().collect();
-                snapshot.insert(key, &Section::Endpoints(Endpoints { endpoints }));
-            }
-        }
-        if with_port == 0 && !slices.is_empty() {
-            self.ledger.warn(remark(
-                &ObjectRef::new("Service", &*upstream.namespace, &*upstream.service),
+) -> Read {
+    let mut reader = Reader { local, read: Read::default() };
+    for (upstream, port_name) in ports {
+        if !slices.is_empty() && !slices.iter().any(|slice| slice.with_port.contains(upstream)) {
+            reader.read.notes.warn(remark(
+                &ObjectRef::new("Service", &*name.namespace, &*name.name),
                 "spec.ports",
                 "NoEndpoints",
                 format!("none of the Service's EndpointSlices has a usable TCP port {}", quoted(port_name)),
                 "give the slices a port of that name, as the Service has it",
             ));
+        }
+    }
+    if let Some(annotations) = annotations {
+        reader.service(name, annotations, slices.is_empty(), ports);
+    }
+    reader.read
+}
+
+struct Reader {
+    local: Local,
+    read: Read,
+}
+
+impl Reader {
+    fn add(&mut self, upstream: &UpstreamId, found: BTreeMap<SocketAddr, Endpoint>) {
+        if !found.is_empty() {
+            let endpoints = Endpoints { endpoints: found.into_values().collect() };
+            self.read.endpoints.push((upstream.clone(), endpoints));
         }
     }
 
@@ -99,7 +104,7 @@ impl Reader<'_> {
     ) -> Option<BTreeMap<SocketAddr, Endpoint>> {
         let object = ObjectRef::new("EndpointSlice", &*name.namespace, &*name.name);
         if slice.address_type == "FQDN" {
-            self.ledger.note(remark(
+            self.read.notes.note(remark(
                 &object,
                 "addressType",
                 "UnsupportedAddressType",
@@ -116,7 +121,7 @@ impl Reader<'_> {
             }
             match port.port.map(|number| (number, u16::try_from(number))) {
                 Some((_, Ok(number @ 1..))) => ports.push(number),
-                number => self.ledger.note(bad_port(&object, index, number.map(|(number, _)| number))),
+                number => self.read.notes.note(bad_port(&object, index, number.map(|(number, _)| number))),
             }
         }
         if ports.is_empty() { None } else { Some(self.endpoints(&object, slice, &ports)) }
@@ -155,7 +160,7 @@ impl Reader<'_> {
                 "write an IPv4 or IPv6 address",
             ),
         };
-        self.ledger.note(remark(object, field(), "InvalidAddress", problem.0, problem.1));
+        self.read.notes.note(remark(object, field(), "InvalidAddress", problem.0, problem.1));
         None
     }
 
@@ -172,39 +177,30 @@ impl Reader<'_> {
         (local && self.local == Local::Refused).then_some("is a loopback or link-local address")
     }
 
-    /// What the Service says itself: annotations of ours, and its addresses where it has no slices.
     fn service(
         &mut self,
         name: &Name,
-        slices: &[(&Name, &EndpointSlice)],
-        upstream: &UpstreamId,
-        store: &Store,
-        snapshot: &mut Snapshot,
+        annotations: &BTreeMap<String, String>,
+        without_slices: bool,
+        ports: &[Port],
     ) {
-        let annotations = store.service(name).and_then(|service| service.metadata.annotations.as_ref());
-        let Some(annotations) = annotations else { return };
         let object = ObjectRef::new("Service", &*name.namespace, &*name.name);
         let remedy = "set it on the Ingress, or in the WsRoute's policy";
         for diagnostic in annotations::read_misplaced(annotations, &object, remedy).diagnostics {
-            self.ledger.note(diagnostic);
+            self.read.notes.note(diagnostic);
         }
         let Some(text) = annotations.get(annotations::ADDRESSES) else { return };
         if self.local == Local::Refused {
             let message = "addresses in an annotation are served in standalone mode only";
-            self.ledger.warn(addresses_remark(
-                &object,
-                "NotServed",
-                message.into(),
-                "create an EndpointSlice",
-            ));
-        } else if !slices.is_empty() {
+            let remedy = "create an EndpointSlice";
+            self.read.notes.warn(addresses_remark(&object, "NotServed", message.into(), remedy));
+        } else if !without_slices {
             let message = "the Service has EndpointSlices, which count instead";
-            self.ledger.inform(addresses_remark(&object, "NotApplicable", message.into(), "remove it"));
+            self.read.notes.inform(addresses_remark(&object, "NotApplicable", message.into(), "remove it"));
         } else {
-            let endpoints: Vec<_> = self.listed(&object, text).into_values().collect();
-            if !endpoints.is_empty() {
-                let key = Key::Endpoints(upstream.clone(), Slice(name.name.clone()));
-                snapshot.insert(key, &Section::Endpoints(Endpoints { endpoints }));
+            let listed = self.listed(&object, text);
+            for (upstream, _) in ports {
+                self.add(upstream, listed.clone());
             }
         }
     }
@@ -222,7 +218,7 @@ impl Reader<'_> {
                     let why = why.unwrap_or("is not an IP address with port");
                     let message = format!("{} {why}; it is left out", quoted(item));
                     let remedy = "write IP:PORT, separated by commas; IPv6 in brackets";
-                    self.ledger.note(addresses_remark(object, "InvalidAddress", message, remedy));
+                    self.read.notes.note(addresses_remark(object, "InvalidAddress", message, remedy));
                 }
             }
         }

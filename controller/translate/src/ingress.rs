@@ -12,8 +12,9 @@ use k8s_openapi::api::networking::v1::{
 use snapshot::{Conditions, HostPattern, PathMatch, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef};
-use crate::report::{Ledger, remark};
-use crate::{conditions, policy};
+use crate::report::{Notes, remark};
+use crate::settings::Settings;
+use crate::{conditions, policy, tls};
 
 /// What `RouteId` calls the route of `spec.defaultBackend`.
 const DEFAULT_BACKEND: &str = "defaultBackend";
@@ -21,29 +22,39 @@ const DEFAULT_BACKEND: &str = "defaultBackend";
 /// The field of remarks that are about a setting, whichever key it came by.
 const ANNOTATIONS: &str = "metadata.annotations";
 
-/// What an Ingress asks for. `None` where its annotations say that it is no set of routes of its own.
-pub(crate) fn draft(owner: Owner, ingress: &Ingress, nginx: bool, ledger: &mut Ledger) -> Option<Draft> {
+/// What an Ingress asks for: nothing, where its annotations say that it is no set of routes of its own.
+pub(crate) fn draft(owner: &Owner, ingress: &Ingress, settings: &Settings, notes: &mut Notes) -> Draft {
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = ingress.metadata.annotations.as_ref().unwrap_or(&none);
-    let mut reading = annotations::read(annotations, &object, nginx);
+    let reading = annotations::read(annotations, &object, settings.nginx_annotations);
+    drafted(owner, ingress.spec.as_ref(), reading, settings, notes)
+}
+
+fn drafted(
+    owner: &Owner,
+    spec: Option<&IngressSpec>,
+    mut reading: annotations::Reading,
+    settings: &Settings,
+    notes: &mut Notes,
+) -> Draft {
     for diagnostic in std::mem::take(&mut reading.diagnostics) {
-        ledger.note(diagnostic);
+        notes.note(diagnostic);
     }
-    ledger.entry(&object).rejected = reading.left_out.clone().or_else(|| reading.closed.clone());
+    notes.rejected = reading.left_out.clone().or_else(|| reading.closed.clone());
     if reading.left_out.is_some() {
-        return None;
+        return Draft::default();
     }
-    let mut reader = Reader::new(&owner, reading, ledger);
+    let mut reader = Reader::new(owner, reading, notes);
     let empty = IngressSpec::default();
-    let spec = ingress.spec.as_ref().unwrap_or(&empty);
+    let spec = spec.unwrap_or(&empty);
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
         reader.invalid("spec", "NoPaths", "there are neither rules nor a defaultBackend");
     }
     let routes = reader.rules(spec);
-    let tls = reader.tls(spec);
+    let tls = reader.tls(spec, settings);
     let fallback = reader.fallback(spec, &tls);
-    Some(Draft { owner, routes, fallback, tls })
+    Draft { routes, fallback, tls }
 }
 
 struct Reader<'a> {
@@ -53,14 +64,14 @@ struct Reader<'a> {
     closed: Option<String>,
     /// What the rules name.
     hosts: Vec<HostPattern>,
-    ledger: &'a mut Ledger,
+    notes: &'a mut Notes,
 }
 
 impl<'a> Reader<'a> {
-    fn new(owner: &'a Owner, reading: annotations::Reading, ledger: &'a mut Ledger) -> Self {
+    fn new(owner: &'a Owner, reading: annotations::Reading, notes: &'a mut Notes) -> Self {
         let annotations::Reading { patch, closed, .. } = reading;
         let (hosts, conditions) = (Vec::new(), Conditions::default());
-        let mut reader = Self { owner, patch, conditions, closed, hosts, ledger };
+        let mut reader = Self { owner, patch, conditions, closed, hosts, notes };
         reader.settings();
         reader
     }
@@ -70,7 +81,7 @@ impl<'a> Reader<'a> {
         for unusable in policy::usable(&mut self.patch) {
             let message = format!("{}: {}", unusable.field, unusable.message);
             let object = self.owner.reference();
-            self.ledger.warn(remark(&object, ANNOTATIONS, "UnsupportedValue", message, unusable.remedy));
+            self.notes.warn(remark(&object, ANNOTATIONS, "UnsupportedValue", message, unusable.remedy));
         }
         match conditions::subprotocols(self.patch.ingress.subprotocols.as_deref().unwrap_or_default()) {
             Ok(subprotocols) => self.conditions.subprotocols = subprotocols,
@@ -87,9 +98,9 @@ impl<'a> Reader<'a> {
     /// A setting that would keep somebody out cannot be kept: every route answers 503.
     fn close(&mut self, message: String, remedy: &str) {
         let object = self.owner.reference();
-        self.ledger.entry(&object).rejected.get_or_insert_with(|| message.clone());
+        self.notes.rejected.get_or_insert_with(|| message.clone());
         self.closed.get_or_insert_with(|| message.clone());
-        self.ledger.note(remark(&object, ANNOTATIONS, "UnsupportedValue", message, remedy));
+        self.notes.note(remark(&object, ANNOTATIONS, "UnsupportedValue", message, remedy));
     }
 
     fn serves(&self) -> Serves {
@@ -129,7 +140,7 @@ impl<'a> Reader<'a> {
         draft::host(text)
             .map_err(|(message, remedy)| {
                 let object = self.owner.reference();
-                self.ledger.invalid(remark(&object, field, "InvalidHost", message, remedy));
+                self.notes.invalid(remark(&object, field, "InvalidHost", message, remedy));
             })
             .ok()
     }
@@ -162,7 +173,7 @@ impl<'a> Reader<'a> {
     /// nginx takes such paths for regular expressions. They are taken literally here, which never matches.
     fn warn_of_patterns(&mut self, text: &str, field: &str) {
         if text.contains(['*', '(', '[', '^', '$', '\\', '|', '{', '+']) {
-            self.ledger.warn(remark(
+            self.notes.warn(remark(
                 &self.owner.reference(),
                 format!("{field}.path"),
                 "LiteralPath",
@@ -222,7 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Hosts that do not read are left out; they never widen what the certificate is for.
-    fn tls(&mut self, spec: &IngressSpec) -> Vec<DraftTls> {
+    fn tls(&mut self, spec: &IngressSpec, settings: &Settings) -> Vec<DraftTls> {
         let mut all = Vec::new();
         for (index, tls) in spec.tls.iter().flatten().enumerate() {
             let field = format!("spec.tls[{index}]");
@@ -235,11 +246,16 @@ impl<'a> Reader<'a> {
                 let each = named.iter().enumerate();
                 each.filter_map(|(index, text)| self.host(text, format!("{field}.hosts[{index}]"))).collect()
             };
-            let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
+            let secret = tls.secret_name.as_deref();
+            let Some((certificate, by_default)) =
+                tls::certificate(self.owner, secret, &field, settings, self.notes)
+            else {
+                continue;
+            };
             let patch = &self.patch.ingress;
             let min_version = patch.tls_min_version.map(policy::tls_version);
             let cipher_suites = policy::cipher_suites(patch.tls_cipher_suites.as_deref().unwrap_or_default());
-            all.push(DraftTls { hosts, secret, min_version, cipher_suites, field });
+            all.push(DraftTls { hosts, certificate, by_default, min_version, cipher_suites, field });
         }
         self.warn_of_no_tls(&all);
         all
@@ -248,7 +264,7 @@ impl<'a> Reader<'a> {
     fn warn_of_no_tls(&mut self, tls: &[DraftTls]) {
         let patch = &self.patch.ingress;
         if tls.is_empty() && (patch.tls_min_version.is_some() || patch.tls_cipher_suites.is_some()) {
-            self.ledger.warn(remark(
+            self.notes.warn(remark(
                 &self.owner.reference(),
                 ANNOTATIONS,
                 "NotApplicable",
@@ -291,6 +307,76 @@ impl<'a> Reader<'a> {
             "InvalidPath" => "write a path as a request has it, from its slash on",
             _ => "name a Service of this namespace and its port, by name or by number",
         };
-        self.ledger.invalid(remark(&self.owner.reference(), field, reason, message, remedy));
+        self.notes.invalid(remark(&self.owner.reference(), field, reason, message, remedy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::policy::IngressPatch;
+    use crds::tls::{CipherSuite, TlsVersion};
+    use serde_json::json;
+
+    use super::*;
+
+    /// What an Ingress with a route, a fallback and a certificate becomes under these settings.
+    fn drafted(ingress: IngressPatch) -> (Draft, Notes) {
+        let backend = json!({"service": {"name": "chat", "port": {"number": 80}}});
+        let spec = json!({
+            "rules": [{"host": "a", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}],
+            "defaultBackend": backend,
+            "tls": [{"hosts": ["a"], "secretName": "chat-tls"}],
+        });
+        let spec: IngressSpec = serde_json::from_value(spec).unwrap();
+        let patch = PolicyPatch { ingress, ..PolicyPatch::default() };
+        let reading = annotations::Reading { patch, ..annotations::Reading::default() };
+        let owner =
+            Owner::new("Ingress", &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default());
+        let mut notes = Notes::default();
+        let draft = super::drafted(&owner, Some(&spec), reading, &Settings::default(), &mut notes);
+        assert_eq!(draft.all_routes().count(), 2);
+        (draft, notes)
+    }
+
+    #[test]
+    fn what_annotations_say_of_websockets_is_for_every_route() {
+        let (draft, notes) = drafted(IngressPatch {
+            subprotocols: Some(vec!["b".into(), "a".into()]),
+            websocket_only: Some(true),
+            ..IngressPatch::default()
+        });
+        for (_, route) in draft.all_routes() {
+            assert_eq!(route.serves, Serves::WebSocketOnly);
+            assert_eq!(route.conditions.subprotocols, ["a", "b"]);
+            assert_eq!(route.broken, None);
+        }
+        assert_eq!(notes, Notes::default());
+    }
+
+    #[test]
+    fn what_annotations_say_of_tls_is_for_every_certificate() {
+        let (draft, notes) = drafted(IngressPatch {
+            tls_min_version: Some(TlsVersion::V1_3),
+            tls_cipher_suites: Some(vec![CipherSuite::TLS_AES_128_GCM_SHA256; 2]),
+            ..IngressPatch::default()
+        });
+        assert_eq!(draft.tls[0].min_version, Some(snapshot::TlsVersion::V1_3));
+        assert_eq!(draft.tls[0].cipher_suites, [snapshot::CipherSuite::TLS_AES_128_GCM_SHA256]);
+        assert_eq!(notes, Notes::default());
+    }
+
+    #[test]
+    fn what_would_keep_somebody_out_closes_every_route_where_it_cannot() {
+        let odd = IngressPatch { subprotocols: Some(vec!["a b".into()]), ..IngressPatch::default() };
+        let impossible = IngressPatch {
+            tls_min_version: Some(TlsVersion::V1_3),
+            tls_cipher_suites: Some(vec![CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256]),
+            ..IngressPatch::default()
+        };
+        for patch in [odd, impossible] {
+            let (draft, notes) = drafted(patch);
+            assert!(draft.all_routes().all(|(_, route)| route.broken.is_some()));
+            assert!(notes.rejected.is_some() && notes.diagnostics.len() == 1, "{notes:?}");
+        }
     }
 }

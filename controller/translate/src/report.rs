@@ -1,8 +1,9 @@
 //! What an object is told about itself, as values: the status writer and the admin API show them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use crds::wsroute::Address;
 use serde::Serialize;
 
 /// How one Ingress or WsRoute was taken.
@@ -13,6 +14,11 @@ pub struct Report {
     pub conditions: Vec<Condition>,
     /// What older objects own of it.
     pub conflicts: Vec<Conflict>,
+    /// What is worth an Event: a Warning for each remark that is no mere information. That it is programmed is for
+    /// the controller to say.
+    pub events: Vec<Event>,
+    /// Where clients reach its hosts.
+    pub addresses: Vec<Address>,
     /// The hosts that it names, as they are served; `*` stands for every host that nothing else names.
     pub hosts: Vec<String>,
     /// How many routes of it are in the snapshot, counted for each host.
@@ -33,38 +39,43 @@ pub struct Condition {
     pub message: String,
 }
 
+/// A Kubernetes Event to be, without times and counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// As the API writes it.
+    #[serde(rename = "type")]
+    pub type_: EventType,
+    /// One word in CamelCase.
+    pub reason: String,
+    /// For people.
+    pub message: String,
+}
+
+/// Kinds of Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum EventType {
+    /// As it should be.
+    Normal,
+    /// Somebody should look at it.
+    Warning,
+}
+
 /// A match, or a host's TLS setting, that an older object owns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Conflict {
     /// The host, `*` for every host that nothing else names.
     pub host: String,
-    /// The path as matched (`=/exact`, `/prefix`), `defaultBackend`, or `tls`.
+    /// The match (`=/exact`, `/prefix (header x-tenant="blue")`), `defaultBackend`, or `tls`.
     pub path: String,
     /// Who has it.
     pub owner: ObjectRef,
 }
 
-/// Everything that is found out on the way, by object.
-#[derive(Debug, Default)]
-pub(crate) struct Ledger {
-    diagnostics: BTreeSet<Diagnostic>,
-    entries: BTreeMap<ObjectRef, Entry>,
-}
-
-/// What is found out about one object.
-#[derive(Debug, Default)]
-pub(crate) struct Entry {
-    pub(crate) hosts: BTreeSet<String>,
-    pub(crate) conflicts: BTreeSet<Conflict>,
-    /// Pairs of host and match that it asks for.
-    pub(crate) wanted: usize,
-    /// Of these, those that an older object owns, or an earlier rule of this one.
-    pub(crate) lost: usize,
-    /// Of these, those that answer 503 because of how they are written.
-    pub(crate) broken: usize,
-    /// Routes of the snapshot that are its own.
-    pub(crate) routes: usize,
-    /// Why none of it is served as meant.
+/// What reading one thing finds out: remarks, and what the conditions of its object say of them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notes {
+    pub(crate) diagnostics: BTreeSet<Diagnostic>,
+    /// Why none of the object is served as meant.
     pub(crate) rejected: Option<String>,
     /// Parts of it that are not served.
     pub(crate) invalid: Vec<String>,
@@ -72,7 +83,20 @@ pub(crate) struct Entry {
     pub(crate) unresolved: Vec<(&'static str, String)>,
 }
 
-/// A diagnostic of [`Severity::Error`]; the other severities are made of it by [`Ledger::warn`] and so on.
+/// What one host has of an object.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Matches that it asks for.
+    pub(crate) wanted: usize,
+    /// Of these, those that an older object owns, or an earlier rule of this one.
+    pub(crate) lost: usize,
+    /// Of these, those that answer 503 because of how they are written.
+    pub(crate) broken: usize,
+    pub(crate) conflicts: BTreeSet<Conflict>,
+    pub(crate) notes: Notes,
+}
+
+/// A diagnostic of [`Severity::Error`]; the other severities are made of it by [`Notes::warn`] and so on.
 pub(crate) fn remark(
     object: &ObjectRef,
     field: impl Into<String>,
@@ -90,12 +114,7 @@ pub(crate) fn remark(
     }
 }
 
-impl Ledger {
-    /// The entry of an object that is ours.
-    pub(crate) fn entry(&mut self, object: &ObjectRef) -> &mut Entry {
-        self.entries.entry(object.clone()).or_default()
-    }
-
+impl Notes {
     pub(crate) fn note(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.insert(diagnostic);
     }
@@ -110,60 +129,86 @@ impl Ledger {
 
     /// A part of the object cannot be served; the rest of it can.
     pub(crate) fn invalid(&mut self, diagnostic: Diagnostic) {
-        let message = format!("{}: {}", diagnostic.field, diagnostic.message);
-        self.entry(&diagnostic.object).invalid.push(message);
+        self.invalid.push(format!("{}: {}", diagnostic.field, diagnostic.message));
         self.note(diagnostic);
     }
 
-    /// A reference of the object leads nowhere.
+    /// A reference of the object leads nowhere. Several matches of one rule say so of the same field: once is enough.
     pub(crate) fn unresolved(&mut self, reason: &'static str, diagnostic: Diagnostic) {
-        let message = format!("{}: {}", diagnostic.field, diagnostic.message);
-        self.entry(&diagnostic.object).unresolved.push((reason, message));
-        self.note(diagnostic);
+        if !self.diagnostics.contains(&diagnostic) {
+            self.unresolved.push((reason, format!("{}: {}", diagnostic.field, diagnostic.message)));
+            self.note(diagnostic);
+        }
     }
+}
 
+impl Tally {
     /// An older object owns a match or a setting of this one's, or this one has it twice.
     pub(crate) fn conflict(&mut self, loser: &ObjectRef, field: &str, conflict: Conflict) {
         let Conflict { host, path, owner } = &conflict;
         if owner == loser {
             let message = format!("host {host} has {path} twice; the first one is served");
-            self.invalid(remark(loser, field, "Duplicate", message, "remove one of them"));
+            self.notes.invalid(remark(loser, field, "Duplicate", message, "remove one of them"));
             return;
         }
         let message = format!("host {host}: {path} belongs to {owner}, which is older");
         let remedy = format!("change it here, or in {owner}");
-        self.note(remark(loser, field, "Conflicted", message, remedy));
-        self.entry(loser).conflicts.insert(conflict);
-    }
-
-    /// The reports and the diagnostics.
-    pub(crate) fn close(self) -> (BTreeMap<ObjectRef, Report>, Vec<Diagnostic>) {
-        let reports = self.entries.into_iter().map(|(object, entry)| (object, entry.report())).collect();
-        (reports, self.diagnostics.into_iter().collect())
+        self.notes.note(remark(loser, field, "Conflicted", message, remedy));
+        self.conflicts.insert(conflict);
     }
 }
 
-impl Entry {
-    fn report(self) -> Report {
+/// All that is known of one object.
+#[derive(Debug, Default)]
+pub(crate) struct Findings<'a> {
+    /// From the object itself, then from what it refers to.
+    pub(crate) notes: [Option<&'a Notes>; 2],
+    /// From each host that it names, in their order.
+    pub(crate) tallies: Vec<&'a Tally>,
+    pub(crate) hosts: BTreeSet<String>,
+    /// Its routes in the snapshot.
+    pub(crate) routes: usize,
+    pub(crate) addresses: &'a [Address],
+}
+
+impl<'a> Findings<'a> {
+    pub(crate) fn report(&self) -> Report {
         let accepted = self.accepted();
         let partially = accepted.status.then(|| self.partially_invalid()).flatten();
-        let resolved = self.resolved();
+        let conflicts: BTreeSet<_> = self.conflicts().cloned().collect();
         Report {
-            conditions: [Some(accepted), Some(resolved), partially].into_iter().flatten().collect(),
-            conflicts: self.conflicts.into_iter().collect(),
-            hosts: self.hosts.into_iter().collect(),
+            conditions: [Some(accepted), Some(self.resolved()), partially].into_iter().flatten().collect(),
+            conflicts: conflicts.into_iter().collect(),
+            events: self.events(),
+            addresses: self.addresses.to_vec(),
+            hosts: self.hosts.iter().cloned().collect(),
             routes: self.routes,
         }
     }
 
+    fn notes(&self) -> impl Iterator<Item = &'a Notes> {
+        let of_object = self.notes.into_iter().flatten();
+        of_object.chain(self.tallies.iter().map(|tally| &tally.notes))
+    }
+
+    fn conflicts(&self) -> impl Iterator<Item = &'a Conflict> {
+        self.tallies.iter().flat_map(|tally| &tally.conflicts)
+    }
+
+    fn invalid(&self) -> Vec<&'a str> {
+        self.notes().flat_map(|notes| &notes.invalid).map(String::as_str).collect()
+    }
+
     fn accepted(&self) -> Condition {
         let condition = |status, reason, message: &str| condition("Accepted", status, reason, message);
-        if let Some(why) = &self.rejected {
+        let sum = |count: fn(&Tally) -> usize| self.tallies.iter().map(|tally| count(tally)).sum::<usize>();
+        let (wanted, lost) = (sum(|tally| tally.wanted), sum(|tally| tally.lost));
+        if let Some(why) = self.notes().find_map(|notes| notes.rejected.as_ref()) {
             condition(false, "UnsupportedValue", why)
-        } else if !self.conflicts.is_empty() && self.lost == self.wanted {
+        } else if self.conflicts().next().is_some() && lost == wanted {
             condition(false, "Conflicted", &self.owners())
-        } else if self.lost + self.broken == self.wanted {
-            let why = summary(&self.invalid).unwrap_or_else(|| "it asks for no route".into());
+        } else if lost + sum(|tally| tally.broken) == wanted {
+            let why = summary(&self.invalid()).unwrap_or_else(|| "it asks for no route".into());
             condition(false, "Invalid", &why)
         } else {
             condition(true, "Accepted", "its routes are served")
@@ -171,27 +216,39 @@ impl Entry {
     }
 
     fn partially_invalid(&self) -> Option<Condition> {
-        if let Some(why) = summary(&self.invalid) {
+        if let Some(why) = summary(&self.invalid()) {
             return Some(condition("PartiallyInvalid", true, "Invalid", &why));
         }
-        let conflicts = !self.conflicts.is_empty();
+        let conflicts = self.conflicts().next().is_some();
         conflicts.then(|| condition("PartiallyInvalid", true, "Conflicted", &self.owners()))
     }
 
     fn resolved(&self) -> Condition {
-        let messages: Vec<_> = self.unresolved.iter().map(|(_, message)| message.clone()).collect();
-        match (self.unresolved.first(), summary(&messages)) {
+        let unresolved: Vec<_> = self.notes().flat_map(|notes| &notes.unresolved).collect();
+        let messages: Vec<_> = unresolved.iter().map(|(_, message)| &**message).collect();
+        match (unresolved.first(), summary(&messages)) {
             (Some((reason, _)), Some(why)) => condition("ResolvedRefs", false, reason, &why),
             _ => condition("ResolvedRefs", true, "ResolvedRefs", "every reference leads somewhere"),
         }
     }
 
     fn owners(&self) -> String {
-        let owned = self
-            .conflicts
-            .iter()
-            .map(|one| format!("host {} {} belongs to {}", one.host, one.path, one.owner));
-        summary(&owned.collect::<Vec<_>>()).unwrap_or_default()
+        let conflicts: BTreeSet<_> = self.conflicts().collect();
+        let owned =
+            conflicts.iter().map(|one| format!("host {} {} belongs to {}", one.host, one.path, one.owner));
+        let owned: Vec<_> = owned.collect();
+        summary(&owned.iter().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default()
+    }
+
+    fn events(&self) -> Vec<Event> {
+        let all: BTreeSet<_> = self.notes().flat_map(|notes| &notes.diagnostics).collect();
+        let loud = all.into_iter().filter(|diagnostic| diagnostic.severity != Severity::Info);
+        loud.map(|Diagnostic { field, reason, message, remedy, .. }| Event {
+            type_: EventType::Warning,
+            reason: reason.clone(),
+            message: format!("{field}: {message} ({remedy})"),
+        })
+        .collect()
     }
 }
 
@@ -200,10 +257,10 @@ fn condition(type_: &str, status: bool, reason: &str, message: &str) -> Conditio
 }
 
 /// A condition's message is short: the first of them, and how many more.
-fn summary(messages: &[String]) -> Option<String> {
+fn summary(messages: &[&str]) -> Option<String> {
     match messages {
         [] => None,
-        [only] => Some(only.clone()),
+        [only] => Some((*only).to_owned()),
         [first, more @ ..] => Some(format!("{first}; and {} more", more.len())),
     }
 }

@@ -1,5 +1,6 @@
 //! What the operator decides about translation, apart from the objects.
 
+use crds::wsroute::Address;
 use ipnet::IpNet;
 use snapshot::CertificateKey;
 
@@ -23,6 +24,8 @@ pub struct Settings {
     pub built_in_class: Option<String>,
     /// Read the annotations of the retired ingress-nginx too.
     pub nginx_annotations: bool,
+    /// Where clients reach the proxies, for the status of objects.
+    pub addresses: Vec<Address>,
 }
 
 impl Default for Settings {
@@ -35,6 +38,7 @@ impl Default for Settings {
             loopback_endpoints: false,
             built_in_class: None,
             nginx_annotations: true,
+            addresses: Vec::new(),
         }
     }
 }

@@ -1,11 +1,13 @@
 //! The objects that a source brought, by kind and identity, and the changes that lead from one state to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crds::diagnostic::ObjectRef;
 use crds::wsroute::WsRoute;
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -53,7 +55,7 @@ impl fmt::Display for Kind {
 }
 
 /// One object of a watched kind. It shows as its identity only: a Secret's content is nobody's to read in a log.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub enum Object {
     /// See [`Kind::Ingress`].
     Ingress(Arc<Ingress>),
@@ -88,7 +90,7 @@ impl Object {
         ObjectRef::new(self.kind().as_str(), name.namespace, name.name)
     }
 
-    fn metadata(&self) -> &ObjectMeta {
+    pub(crate) fn metadata(&self) -> &ObjectMeta {
         match self {
             Self::Ingress(object) => &object.metadata,
             Self::IngressClass(object) => &object.metadata,
@@ -96,6 +98,24 @@ impl Object {
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
+        }
+    }
+}
+
+/// By content; the same allocation is not looked into.
+impl PartialEq for Object {
+    fn eq(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(one: &Arc<T>, other: &Arc<T>) -> bool {
+            Arc::ptr_eq(one, other) || one == other
+        }
+        match (self, other) {
+            (Self::Ingress(one), Self::Ingress(other)) => same(one, other),
+            (Self::IngressClass(one), Self::IngressClass(other)) => same(one, other),
+            (Self::WsRoute(one), Self::WsRoute(other)) => same(one, other),
+            (Self::Service(one), Self::Service(other)) => same(one, other),
+            (Self::EndpointSlice(one), Self::EndpointSlice(other)) => same(one, other),
+            (Self::Secret(one), Self::Secret(other)) => same(one, other),
+            _ => false,
         }
     }
 }
@@ -131,6 +151,10 @@ impl Name {
         Self { namespace: namespace.into(), name: name.into() }
     }
 
+    pub(crate) fn reference(&self, kind: Kind) -> ObjectRef {
+        ObjectRef::new(kind.as_str(), &*self.namespace, &*self.name)
+    }
+
     pub(crate) fn of(metadata: &ObjectMeta) -> Self {
         Self::new(
             metadata.namespace.as_deref().unwrap_or_default(),
@@ -139,53 +163,81 @@ impl Name {
     }
 }
 
-/// Every watched object, the newest version of each.
+/// What a change touched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Objects that are new, differ, or went.
+    pub objects: Vec<ObjectRef>,
+    /// A kind is complete that was not before.
+    pub synced: bool,
+}
+
+impl Touched {
+    /// Everything is as before.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty() && !self.synced
+    }
+}
+
+/// Every watched object, the newest version of each. Cloning is cheap, and what differs between two stores that share
+/// a past is found at the cost of the difference.
 #[derive(Clone, Debug, Default)]
 pub struct Store {
-    objects: BTreeMap<Kind, BTreeMap<Name, Object>>,
+    ingresses: OrdMap<Name, Object>,
+    ingress_classes: OrdMap<Name, Object>,
+    ws_routes: OrdMap<Name, Object>,
+    services: OrdMap<Name, Object>,
+    endpoint_slices: OrdMap<Name, Object>,
+    secrets: OrdMap<Name, Object>,
     synced: BTreeSet<Kind>,
 }
 
-/// Goes through all objects of one kind, in the order of namespace and name.
-macro_rules! each_of {
-    ($(#[$doc:meta] $name:ident: $kind:ident;)*) => {$(
-        #[$doc]
-        pub(crate) fn $name(&self) -> impl Iterator<Item = (&Name, &$kind)> {
-            self.objects.get(&Kind::$kind).into_iter().flatten().filter_map(|(name, object)| match object {
-                Object::$kind(object) => Some((name, object.as_ref())),
-                _ => None,
-            })
-        }
-    )*};
+/// An object before and after.
+#[derive(Debug)]
+pub(crate) struct Difference<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) name: &'a Name,
+    pub(crate) before: Option<&'a Object>,
+    pub(crate) after: Option<&'a Object>,
 }
 
 impl Store {
-    /// Takes a change over. Says whether anything differs from before.
-    pub fn apply(&mut self, change: Change) -> bool {
+    /// Takes a change over. Says what it touched.
+    pub fn apply(&mut self, change: Change) -> Touched {
+        let mut objects = Vec::new();
         match change {
             Change::Upsert(object) => {
-                let of_kind = self.objects.entry(object.kind()).or_default();
+                let of_kind = self.of_mut(object.kind());
                 let name = Name::of(object.metadata());
-                let differs = of_kind.get(&name) != Some(&object);
-                of_kind.insert(name, object);
-                differs
+                if of_kind.get(&name) != Some(&object) {
+                    objects.push(object.reference());
+                    of_kind.insert(name, object);
+                }
             }
             Change::Delete(reference) => {
                 let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind);
-                let of_kind = kind.and_then(|kind| self.objects.get_mut(&kind));
-                let name = Name { namespace: reference.namespace, name: reference.name };
-                of_kind.is_some_and(|objects| objects.remove(&name).is_some())
+                let name = Name::new(&reference.namespace, &reference.name);
+                if kind.is_some_and(|kind| self.of_mut(kind).remove(&name).is_some()) {
+                    objects.push(reference);
+                }
             }
-            Change::Replace(kind, objects) => {
-                let ours = objects.into_iter().filter(|object| object.kind() == kind);
-                let next = ours.map(|object| (Name::of(object.metadata()), object)).collect();
-                let of_kind = self.objects.entry(kind).or_default();
-                let differs = *of_kind != next;
-                *of_kind = next;
-                differs
+            Change::Replace(kind, all) => {
+                let ours = all.into_iter().filter(|object| object.kind() == kind);
+                let next: OrdMap<_, _> = ours.map(|object| (Name::of(object.metadata()), object)).collect();
+                // Changed in place instead of replaced: so that the next store shares a past with this one.
+                for Difference { name, after, .. } in differences(kind, &self.of(kind).clone(), &next) {
+                    objects.push(name.reference(kind));
+                    match after {
+                        Some(object) => drop(self.of_mut(kind).insert(name.clone(), object.clone())),
+                        None => drop(self.of_mut(kind).remove(name)),
+                    }
+                }
             }
-            Change::Synced(kind) => self.synced.insert(kind),
+            Change::Synced(kind) => {
+                return Touched { objects, synced: self.synced.insert(kind) };
+            }
         }
+        Touched { objects, synced: false }
     }
 
     /// Every kind was complete once: what the store holds may be published.
@@ -195,33 +247,93 @@ impl Store {
 
     /// Every object's identity.
     pub fn objects(&self) -> impl Iterator<Item = ObjectRef> {
-        self.objects.iter().flat_map(|(kind, objects)| {
-            objects.keys().map(|name| ObjectRef::new(kind.as_str(), &*name.namespace, &*name.name))
+        Kind::ALL.into_iter().flat_map(|kind| self.of(kind).keys().map(move |name| name.reference(kind)))
+    }
+
+    /// Whether there is such an object.
+    pub fn contains(&self, reference: &ObjectRef) -> bool {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind);
+        let name = Name::new(&reference.namespace, &reference.name);
+        kind.is_some_and(|kind| self.of(kind).contains_key(&name))
+    }
+
+    /// What leads from an earlier store to this one.
+    pub(crate) fn differences<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Difference<'a>> {
+        Kind::ALL.into_iter().flat_map(|kind| differences(kind, before.of(kind), self.of(kind)))
+    }
+
+    /// The same classes, and nothing else.
+    pub(crate) fn only_classes(&self) -> Self {
+        Self { ingress_classes: self.ingress_classes.clone(), ..Self::default() }
+    }
+
+    /// Whether both have the same classes.
+    pub(crate) fn same_classes(&self, other: &Self) -> bool {
+        self.ingress_classes.ptr_eq(&other.ingress_classes) || self.ingress_classes == other.ingress_classes
+    }
+
+    /// Every IngressClass, in the order of names.
+    pub(crate) fn ingress_classes(&self) -> impl Iterator<Item = (&Name, &IngressClass)> {
+        self.ingress_classes.iter().filter_map(|(name, object)| match object {
+            Object::IngressClass(class) => Some((name, &**class)),
+            _ => None,
         })
     }
 
-    each_of! {
-        /// Every Ingress.
-        ingresses: Ingress;
-        /// Every IngressClass.
-        ingress_classes: IngressClass;
-        /// Every WsRoute.
-        ws_routes: WsRoute;
-        /// Every EndpointSlice.
-        endpoint_slices: EndpointSlice;
-    }
-
     pub(crate) fn service(&self, name: &Name) -> Option<&Service> {
-        match self.objects.get(&Kind::Service)?.get(name)? {
+        match self.services.get(name)? {
             Object::Service(service) => Some(service),
             _ => None,
         }
     }
 
+    pub(crate) fn endpoint_slice(&self, name: &Name) -> Option<&EndpointSlice> {
+        match self.endpoint_slices.get(name)? {
+            Object::EndpointSlice(slice) => Some(slice),
+            _ => None,
+        }
+    }
+
     pub(crate) fn secret(&self, name: &Name) -> Option<&Secret> {
-        match self.objects.get(&Kind::Secret)?.get(name)? {
+        match self.secrets.get(name)? {
             Object::Secret(secret) => Some(secret),
             _ => None,
         }
     }
+
+    fn of(&self, kind: Kind) -> &OrdMap<Name, Object> {
+        match kind {
+            Kind::Ingress => &self.ingresses,
+            Kind::IngressClass => &self.ingress_classes,
+            Kind::WsRoute => &self.ws_routes,
+            Kind::Service => &self.services,
+            Kind::EndpointSlice => &self.endpoint_slices,
+            Kind::Secret => &self.secrets,
+        }
+    }
+
+    fn of_mut(&mut self, kind: Kind) -> &mut OrdMap<Name, Object> {
+        match kind {
+            Kind::Ingress => &mut self.ingresses,
+            Kind::IngressClass => &mut self.ingress_classes,
+            Kind::WsRoute => &mut self.ws_routes,
+            Kind::Service => &mut self.services,
+            Kind::EndpointSlice => &mut self.endpoint_slices,
+            Kind::Secret => &mut self.secrets,
+        }
+    }
+}
+
+fn differences<'a>(
+    kind: Kind,
+    before: &'a OrdMap<Name, Object>,
+    after: &'a OrdMap<Name, Object>,
+) -> impl Iterator<Item = Difference<'a>> {
+    before.diff(after).map(move |item| match item {
+        DiffItem::Add(name, object) => Difference { kind, name, before: None, after: Some(object) },
+        DiffItem::Update { old, new } => {
+            Difference { kind, name: new.0, before: Some(old.1), after: Some(new.1) }
+        }
+        DiffItem::Remove(name, object) => Difference { kind, name, before: Some(object), after: None },
+    })
 }

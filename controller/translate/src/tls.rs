@@ -1,93 +1,36 @@
 //! Certificates: which Secret a host has, and what is in it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 use crds::diagnostic::ObjectRef;
 use k8s_openapi::api::core::v1::Secret;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, Key, PrivateKey, Section, Snapshot};
+use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, PrivateKey};
 
-use crate::draft::{Draft, DraftTls, Owner};
-use crate::report::{Conflict, Ledger, remark};
+use crate::draft::{DraftTls, Owner};
+use crate::report::{Conflict, Notes, Tally, remark};
 use crate::settings::Settings;
 use crate::store::{Name, Store};
 
 const SECRET_TYPE: &str = "kubernetes.io/tls";
 
-/// The TLS settings of each host, by the oldest object that names it.
-#[derive(Debug, Default)]
-pub(crate) struct Bindings<'a> {
-    by_host: BTreeMap<HostPattern, (&'a Owner, HostTls)>,
-}
-
-impl Bindings<'_> {
-    /// The host's TLS settings: its own, else those of the wildcard that it falls under.
-    pub(crate) fn of(&self, host: &HostPattern) -> Option<HostTls> {
-        let wildcard = || match host {
-            HostPattern::Exact(name) => {
-                let (_, suffix) = name.split_once('.')?;
-                self.by_host.get(&HostPattern::Wildcard(suffix.into()))
-            }
-            _ => None,
-        };
-        let (_, tls) = self.by_host.get(host).or_else(wildcard)?;
-        Some(tls.clone())
-    }
-
-    /// Every host that is named under tls.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &HostPattern> {
-        self.by_host.keys()
-    }
-}
-
-/// Gives each host its certificate and puts every Secret that is referenced into the snapshot. The drafts come in
-/// the order of seniority.
-pub(crate) fn bind<'a>(
-    drafts: &'a [Draft],
-    store: &Store,
-    settings: &Settings,
-    snapshot: &mut Snapshot,
-    ledger: &mut Ledger,
-) -> Bindings<'a> {
-    let mut bindings = Bindings::default();
-    let mut secrets = Secrets { store, snapshot, seen: BTreeMap::new() };
-    if let Some(default) = &settings.default_tls_secret
-        && let Err((reason, message, remedy)) = secrets.take(default)
-    {
-        let secret = ObjectRef::new("Secret", &*default.namespace, &*default.secret);
-        ledger.note(remark(&secret, "data", reason, format!("the default certificate: {message}"), remedy));
-    }
-    for draft in drafts {
-        for tls in &draft.tls {
-            let Some(key) = certificate(&draft.owner, tls, settings, ledger) else { continue };
-            let referenced = tls.secret.is_some();
-            if let (true, Err((reason, message, remedy))) = (referenced, secrets.take(&key)) {
-                let field = format!("{}.secretName", tls.field);
-                ledger.unresolved(reason, remark(&draft.owner.reference(), field, reason, message, remedy));
-            }
-            bindings.add(&draft.owner, tls, key, ledger);
-        }
-    }
-    bindings
-}
-
-fn certificate(
+/// The Secret that is named, or else the default certificate (`true`), if there is one.
+pub(crate) fn certificate(
     owner: &Owner,
-    tls: &DraftTls,
+    secret: Option<&str>,
+    field: &str,
     settings: &Settings,
-    ledger: &mut Ledger,
-) -> Option<CertificateKey> {
-    match (&tls.secret, &settings.default_tls_secret) {
+    notes: &mut Notes,
+) -> Option<(CertificateKey, bool)> {
+    match (secret.filter(|name| !name.is_empty()), &settings.default_tls_secret) {
         (Some(secret), _) => {
-            Some(CertificateKey { namespace: owner.namespace().into(), secret: secret.clone() })
+            Some((CertificateKey { namespace: owner.namespace().into(), secret: secret.into() }, false))
         }
-        (None, Some(default)) => Some(default.clone()),
+        (None, Some(default)) => Some((default.clone(), true)),
         (None, None) => {
-            ledger.warn(remark(
+            notes.warn(remark(
                 &owner.reference(),
-                format!("{}.secretName", tls.field),
+                format!("{field}.secretName"),
                 "NoCertificate",
                 "no Secret is named, and there is no default certificate",
                 "name a Secret, or start the controller with --default-tls-secret",
@@ -97,61 +40,67 @@ fn certificate(
     }
 }
 
-impl<'a> Bindings<'a> {
-    fn add(&mut self, owner: &'a Owner, tls: &DraftTls, certificate: CertificateKey, ledger: &mut Ledger) {
-        let min_version = tls.min_version.unwrap_or_default();
-        let wanted = HostTls { certificate, min_version, cipher_suites: tls.cipher_suites.clone() };
-        let hosts: BTreeSet<_> = tls.hosts.iter().collect();
-        for host in hosts {
-            let (older, theirs) = self.by_host.entry(host.clone()).or_insert_with(|| (owner, wanted.clone()));
-            if !satisfies(theirs, tls, &wanted) {
-                let conflict =
-                    Conflict { host: host.to_string(), path: "tls".into(), owner: older.reference() };
-                ledger.conflict(&owner.reference(), &tls.field, conflict);
-            }
-        }
+/// What a wish leads to where it is the oldest.
+pub(crate) fn wanted(tls: &DraftTls) -> HostTls {
+    let (certificate, min_version) = (tls.certificate.clone(), tls.min_version.unwrap_or_default());
+    HostTls { certificate, min_version, cipher_suites: tls.cipher_suites.clone() }
+}
+
+/// Tells an object where it asks for something else than the host has by an older one, or by an earlier wish of its own.
+pub(crate) fn compare(
+    host: &HostPattern,
+    (older, theirs): (&Owner, &HostTls),
+    (owner, asked): (&Owner, &DraftTls),
+    tally: &mut Tally,
+) {
+    if !satisfies(theirs, asked) {
+        let conflict = Conflict { host: host.to_string(), path: "tls".into(), owner: older.reference() };
+        tally.conflict(&owner.reference(), &asked.field, conflict);
     }
 }
 
 /// Whether a host has what is asked for. Who leaves versions or suites out asks for none in particular.
-fn satisfies(host: &HostTls, asked: &DraftTls, wanted: &HostTls) -> bool {
-    host.certificate == wanted.certificate
+fn satisfies(host: &HostTls, asked: &DraftTls) -> bool {
+    host.certificate == asked.certificate
         && asked.min_version.is_none_or(|version| version == host.min_version)
         && (asked.cipher_suites.is_empty() || asked.cipher_suites == host.cipher_suites)
 }
 
-/// Why there is no certificate: reason, message, remedy.
-type Problem = (&'static str, String, &'static str);
-
-struct Secrets<'a> {
-    store: &'a Store,
-    snapshot: &'a mut Snapshot,
-    seen: BTreeMap<CertificateKey, Result<(), Problem>>,
+/// Why there is no certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    pub(crate) remedy: &'static str,
 }
 
-impl Secrets<'_> {
-    /// Puts the certificate into the snapshot, or a section that says why there is none.
-    fn take(&mut self, key: &CertificateKey) -> Result<(), Problem> {
-        if let Some(known) = self.seen.get(key) {
-            return known.clone();
-        }
-        let found = match self.store.secret(&Name::new(&key.namespace, &key.secret)) {
-            None => Err((
-                "SecretNotFound",
-                format!("there is no Secret {key}"),
-                "create it, of type kubernetes.io/tls, with tls.crt and tls.key",
-            )),
-            Some(secret) => read(secret)
-                .map_err(|(what, remedy)| ("SecretInvalid", format!("Secret {key}: {what}"), remedy)),
-        };
-        let (section, result) = match found {
-            Ok(pair) => (pair, Ok(())),
-            Err(problem) => (Certificate::Bad(problem.1.clone()), Err(problem)),
-        };
-        self.snapshot.insert(Key::Certificate(key.clone()), &Section::Certificate(section));
-        self.seen.insert(key.clone(), result.clone());
-        result
+/// The certificate's section, which may say that there is none, and why.
+pub(crate) fn section(key: &CertificateKey, store: &Store) -> (Certificate, Option<Problem>) {
+    let found = match store.secret(&Name::new(&key.namespace, &key.secret)) {
+        None => Err(Problem {
+            reason: "SecretNotFound",
+            message: format!("there is no Secret {key}"),
+            remedy: "create it, of type kubernetes.io/tls, with tls.crt and tls.key",
+        }),
+        Some(secret) => read(secret).map_err(|(what, remedy)| {
+            let message = format!("Secret {key}: {what}");
+            Problem { reason: "SecretInvalid", message, remedy }
+        }),
+    };
+    match found {
+        Ok(pair) => (pair, None),
+        Err(problem) => (Certificate::Bad(problem.message.clone()), Some(problem)),
     }
+}
+
+/// What is wrong with the default certificate, which no object refers to.
+pub(crate) fn default_notes(key: &CertificateKey, problem: Option<&Problem>) -> Notes {
+    let mut notes = Notes::default();
+    if let Some(Problem { reason, message, remedy }) = problem {
+        let secret = ObjectRef::new("Secret", &*key.namespace, &*key.secret);
+        notes.note(remark(&secret, "data", reason, format!("the default certificate: {message}"), *remedy));
+    }
+    notes
 }
 
 /// A Secret's certificate and key in DER, or what is wrong and what to do. No message repeats any of its bytes.

@@ -10,22 +10,23 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use snapshot::{Conditions, HostPattern, PathMatch, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef};
-use crate::report::{Ledger, remark};
-use crate::{conditions, policy};
+use crate::report::{Notes, remark};
+use crate::settings::Settings;
+use crate::{conditions, policy, tls};
 
 /// What a WsRoute asks for.
-pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft {
+pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: &mut Notes) -> Draft {
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = route.metadata.annotations.as_ref().unwrap_or(&none);
     let reading = annotations::read_misplaced(annotations, &object, "set it in spec.policy");
     for diagnostic in reading.diagnostics {
-        ledger.note(diagnostic);
+        notes.note(diagnostic);
     }
-    ledger.entry(&object).rejected.clone_from(&reading.closed);
-    let mut reader = Reader { object: &object, closed: reading.closed, ledger };
+    notes.rejected.clone_from(&reading.closed);
+    let mut reader = Reader { owner, object: &object, closed: reading.closed, notes };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
-    let tls = reader.tls(&route.spec.tls, &hosts);
+    let tls = reader.tls(&route.spec.tls, &hosts, settings);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
     let mut names = BTreeSet::new();
     let rules = route.spec.rules.iter().enumerate();
@@ -35,13 +36,14 @@ pub(crate) fn draft(owner: Owner, route: &WsRoute, ledger: &mut Ledger) -> Draft
             reader.rule(rule, &format!("spec.rules[{index}]"), &hosts, &policy, again)
         })
         .collect();
-    Draft { owner, routes, fallback: None, tls }
+    Draft { routes, fallback: None, tls }
 }
 
 struct Reader<'a> {
+    owner: &'a Owner,
     object: &'a ObjectRef,
     closed: Option<String>,
-    ledger: &'a mut Ledger,
+    notes: &'a mut Notes,
 }
 
 impl Reader<'_> {
@@ -67,12 +69,12 @@ impl Reader<'_> {
         let Some(policy) = policy else { return PolicyPatch::default() };
         let (mut patch, diagnostics) = policy.read(self.object, field);
         for diagnostic in diagnostics {
-            self.ledger.note(diagnostic);
+            self.notes.note(diagnostic);
         }
         for unusable in policy::usable(&mut patch) {
             let field = format!("{field}.{}", unusable.field);
             let remark = remark(self.object, field, "UnsupportedValue", unusable.message, unusable.remedy);
-            self.ledger.warn(remark);
+            self.notes.warn(remark);
         }
         patch
     }
@@ -165,32 +167,36 @@ impl Reader<'_> {
         found
     }
 
-    fn tls(&mut self, all: &[Tls], hosts: &[HostPattern]) -> Vec<DraftTls> {
+    fn tls(&mut self, all: &[Tls], hosts: &[HostPattern], settings: &Settings) -> Vec<DraftTls> {
         let mut drafts = Vec::new();
         for (index, tls) in all.iter().enumerate() {
             let field = format!("spec.tls[{index}]");
             let hosts = self.hosts(&tls.hosts, &format!("{field}.hosts"), hosts);
-            let secret = tls.secret_name.clone().filter(|name| !name.is_empty());
             let min_version = tls.min_version.map(policy::tls_version);
             let mut cipher_suites = policy::cipher_suites(&tls.cipher_suites);
             if !policy::negotiable(min_version.unwrap_or_default(), &cipher_suites) {
                 cipher_suites.clear();
                 self.close(format!("{field}.cipherSuites"), policy::NOT_NEGOTIABLE, policy::NEGOTIABLE);
             }
-            drafts.push(DraftTls { hosts, secret, min_version, cipher_suites, field });
+            let secret = tls.secret_name.as_deref();
+            if let Some((certificate, by_default)) =
+                tls::certificate(self.owner, secret, &field, settings, self.notes)
+            {
+                drafts.push(DraftTls { hosts, certificate, by_default, min_version, cipher_suites, field });
+            }
         }
         drafts
     }
 
     /// A setting that would keep somebody out cannot be kept: every route answers 503.
     fn close(&mut self, field: String, message: &str, remedy: &str) {
-        self.ledger.entry(self.object).rejected.get_or_insert_with(|| message.to_owned());
+        self.notes.rejected.get_or_insert_with(|| message.to_owned());
         self.closed.get_or_insert_with(|| message.to_owned());
-        self.ledger.note(remark(self.object, field, "UnsupportedValue", message, remedy));
+        self.notes.note(remark(self.object, field, "UnsupportedValue", message, remedy));
     }
 
     fn invalid(&mut self, field: String, reason: &str, message: String, remedy: &str) {
-        self.ledger.invalid(remark(self.object, field, reason, message, remedy));
+        self.notes.invalid(remark(self.object, field, reason, message, remedy));
     }
 }
 

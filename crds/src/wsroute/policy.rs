@@ -207,7 +207,7 @@ impl Reader<'_> {
     }
 
     fn load_balancing(&mut self, how: &LoadBalancing) -> LoadBalancingPatch {
-        let hash_on = how.hash_on.as_ref().and_then(|hash_on| self.hash_on(hash_on));
+        let hash_on = how.hash_on.as_ref().map(|hash_on| self.hash_on(hash_on));
         let policy = how.policy.map(|policy| match policy {
             BalancingPolicy::LeastConnections => policy::LoadBalancing::LeastConnections,
             BalancingPolicy::RoundRobin => policy::LoadBalancing::RoundRobin,
@@ -216,34 +216,28 @@ impl Reader<'_> {
         LoadBalancingPatch { policy, hash_on: hash_on.map(|part| vec![part]) }
     }
 
-    fn hash_on(&mut self, hash_on: &HashOn) -> Option<HashPart> {
+    /// What is hashed. A slip in it leaves the client's address, not what a layer below may have said.
+    fn hash_on(&mut self, hash_on: &HashOn) -> HashPart {
         let HashOn { client_address, header, cookie, query_parameter, path } = hash_on;
-        let field = |name: &str| format!("loadBalancing.hashOn.{name}");
-        let fallback = "the client's address is hashed";
+        let mut fitting = |name: &str, text: &Option<String>, grammar, part: fn(String) -> HashPart| {
+            let field = format!("loadBalancing.hashOn.{name}");
+            let read = |text: &String| self.fitting(&field, text, grammar, HASH_FALLBACK).map(part);
+            text.as_ref().map(read)
+        };
         let named = [
-            client_address.as_ref().map(|_| Some(HashPart::ClientAddress)),
-            header.as_ref().map(|name| {
-                let name = self.fitting(&field("header"), name, &grammar::TOKEN, fallback);
-                name.map(|name| HashPart::Header(name.to_ascii_lowercase()))
-            }),
-            cookie.as_ref().map(|name| {
-                self.fitting(&field("cookie"), name, &grammar::TOKEN, fallback).map(HashPart::Cookie)
-            }),
-            query_parameter.as_ref().map(|name| {
-                let name = self.fitting(&field("queryParameter"), name, &grammar::PARAMETER, fallback);
-                name.map(HashPart::QueryParameter)
-            }),
+            client_address.as_ref().map(|_| None),
+            fitting("header", header, &grammar::TOKEN, |name| HashPart::Header(name.to_ascii_lowercase())),
+            fitting("cookie", cookie, &grammar::TOKEN, HashPart::Cookie),
+            fitting("queryParameter", query_parameter, &grammar::PARAMETER, HashPart::QueryParameter),
             path.as_ref().map(|_| Some(HashPart::Path)),
         ];
         let mut named = named.into_iter().flatten();
-        match (named.next(), named.next()) {
-            (Some(only), None) => only,
-            _ => {
-                let message = format!("there is not exactly one thing to hash; {fallback}");
-                self.malformed("loadBalancing.hashOn", message, HASH_ON);
-                None
-            }
+        if let (Some(only), None) = (named.next(), named.next()) {
+            return only.unwrap_or(HashPart::ClientAddress);
         }
+        let message = format!("there is not exactly one thing to hash; {HASH_FALLBACK}");
+        self.malformed("loadBalancing.hashOn", message, HASH_ON);
+        HashPart::ClientAddress
     }
 
     fn rewrite(&mut self, rewrite: &Rewrite) -> RewritePatch {
@@ -296,5 +290,7 @@ impl Reader<'_> {
         });
     }
 }
+
+const HASH_FALLBACK: &str = "the client's address is hashed";
 
 const HASH_ON: &str = "one of clientAddress, header, cookie, queryParameter and path";

@@ -54,7 +54,7 @@ pub struct Condition {
 }
 
 /// Where clients reach a host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = schema::tidy)]
 pub struct Address {
     /// What the value is: `IPAddress` or Hostname.

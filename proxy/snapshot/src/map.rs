@@ -75,10 +75,15 @@ impl Snapshot {
         self.insert_encoded(key, bytes.into());
     }
 
-    /// Puts an encoded section in as it is, whether or not it can be read.
+    /// Puts an encoded section in as it is, whether or not it can be read. One that is there already is left alone, so
+    /// that two snapshots go on sharing what they share.
     pub fn insert_encoded(&mut self, key: Key, bytes: Bytes) {
+        let old = self.sections.get(&key);
+        if old == Some(&bytes) {
+            return;
+        }
         let added = hash(&key, &bytes);
-        let removed = self.sections.get(&key).map_or(0, |old| hash(&key, old));
+        let removed = old.map_or(0, |old| hash(&key, old));
         self.digest = Digest(self.digest.0.wrapping_sub(removed).wrapping_add(added));
         self.sections.insert(key, bytes);
     }

@@ -3,6 +3,7 @@
 // Everything here is a test, helpers too.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod following;
 mod golden;
 mod manifests;
 mod properties;

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use snapshot::CertificateKey;
 use translate::{Change, Kind, Object, Settings, Store};
 
@@ -35,6 +35,8 @@ struct SettingsDocument {
     loopback_endpoints: bool,
     built_in_class: Option<String>,
     nginx_annotations: Option<bool>,
+    #[serde(default)]
+    addresses: Vec<crds::wsroute::Address>,
 }
 
 impl Case {
@@ -75,6 +77,7 @@ fn settings(document: SettingsDocument) -> Settings {
         trusted_proxies: document.trusted_proxies,
         loopback_endpoints: document.loopback_endpoints,
         built_in_class: document.built_in_class,
+        addresses: document.addresses,
         nginx_annotations: document.nginx_annotations.unwrap_or(default.nginx_annotations),
         ..default
     }
@@ -106,4 +109,17 @@ pub(crate) fn object(mut value: Value) -> Object {
             Object::Secret(Arc::new(secret))
         }
     }
+}
+
+/// A Secret with a certificate, or with something else in its place.
+pub(crate) fn secret(name: &str, good: bool) -> Object {
+    static PAIR: LazyLock<(String, String)> = LazyLock::new(|| {
+        let pair = rcgen::generate_simple_self_signed(vec!["a.example.com".to_owned()]).unwrap();
+        (pair.cert.pem(), pair.signing_key.serialize_pem())
+    });
+    let (chain, key) = &*PAIR;
+    object(json!({
+        "kind": "Secret", "metadata": {"name": name}, "type": "kubernetes.io/tls",
+        "stringData": {"tls.crt": if good { chain } else { "none" }, "tls.key": key},
+    }))
 }

@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use crds::diagnostic::ObjectRef;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use translate::{Change, Kind, Object, Settings, Store, translate};
+use translate::{Change, Kind, Object, Settings, Store, Translator, translate};
 
 use crate::manifests::object;
 
 /// A word from a short list, so that objects meet one another, or now and then anything at all.
 fn word(words: &'static [&'static str]) -> impl Strategy<Value = String> {
     prop_oneof![9 => proptest::sample::select(words).prop_map(str::to_owned), 1 => "\\PC{0,12}"]
+}
+
+/// A word from a short list, where nothing else can be decoded.
+fn word_of(words: &'static [&'static str]) -> impl Strategy<Value = Value> {
+    proptest::sample::select(words).prop_map(Value::from)
 }
 
 fn maybe(inner: impl Strategy<Value = Value> + 'static) -> impl Strategy<Value = Value> {
@@ -43,8 +48,14 @@ fn annotations() -> impl Strategy<Value = Value> {
         "nginx.ingress.kubernetes.io/proxy-read-timeout",
         "nginx.ingress.kubernetes.io/canary",
         "kubernetes.io/ingress.class",
+        "longhaul.dev/subprotocols",
+        "longhaul.dev/tls-min-version",
+        "longhaul.dev/websocket-only",
+        "longhaul.dev/hash-on",
+        "longhaul.dev/rewrite-prefix",
     ]);
-    let value = word(&["1h", "60", "0", "true", "ours", "", "10.0.0.1:80,[::1]:81,x"]);
+    let value =
+        word(&["1h", "60", "0", "true", "ours", "", "1.3", "a,b", "path", "/x", "10.0.0.1:80,[::1]:81,x"]);
     proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
 }
 
@@ -99,21 +110,48 @@ fn class() -> impl Strategy<Value = Value> {
 }
 
 fn ws_route() -> impl Strategy<Value = Value> {
-    let condition = (word(&["Exact"]), path()).prop_map(|(kind, value)| {
-        let kind = if kind == "Exact" { "Exact" } else { "Prefix" };
-        json!({"path": {"type": kind, "value": value}})
+    let value = || {
+        let kind = proptest::sample::select(&["Exact", "Prefix"]);
+        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2"]))
+            .prop_map(|(name, kind, value)| json!({"name": name, "type": kind, "value": value}))
+    };
+    let subprotocol = word(&["a", "b", "a b"]).prop_map(Value::from);
+    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), list(subprotocol));
+    let condition = matched.prop_map(|(exact, path, headers, query, subprotocols)| {
+        let kind = if exact { "Exact" } else { "Prefix" };
+        let path = json!({"type": kind, "value": path});
+        json!({"path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols})
     });
     let backend = (name(), port(), maybe((-1..3).prop_map(Value::from)))
         .prop_map(|(service, port, weight)| json!({"service": service, "port": port, "weight": weight}));
     let duration = word(&["5s", "0s", "bad"]).prop_map(Value::from);
-    let policy = maybe(maybe(duration).prop_map(|idle| json!({"timeouts": {"idle": idle}})));
+    let hash_on = prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        word(&["X-A", "a b"]).prop_map(|name| json!({"header": name})),
+        Just(json!({"path": {}})),
+    ];
+    let rewrite = maybe(word(&["/x", "x"]).prop_map(Value::from));
+    let size = maybe(word(&["1k", "0", "many"]).prop_map(Value::from));
+    let settings = (maybe(duration), hash_on, rewrite, size, any::<Option<bool>>(), any::<Option<bool>>());
+    let policy = maybe(settings.prop_map(|(idle, hash_on, prefix, size, redirect, log)| {
+        json!({
+            "timeouts": {"idle": idle}, "loadBalancing": {"hashOn": hash_on}, "rewrite": {"prefix": prefix},
+            "limits": {"bodySize": size}, "redirectToTLS": redirect, "accessLog": log,
+        })
+    }));
     let rule = (name(), list(condition), any::<bool>(), list(backend), policy).prop_map(
         |(name, matches, http, backends, policy)| {
             json!({"name": name, "matches": matches, "http": http, "backends": backends, "policy": policy})
         },
     );
-    let tls = (list(host()), maybe(name().prop_map(Value::from)))
-        .prop_map(|(hosts, secret)| json!({"hosts": hosts, "secretName": secret}));
+    let suite = word_of(&["TLS_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+    let version = maybe(word_of(&["1.2", "1.3"]));
+    let tls = (list(host()), maybe(name().prop_map(Value::from)), version, list(suite)).prop_map(
+        |(hosts, secret, version, suites)| {
+            json!({"hosts": hosts, "secretName": secret, "minVersion": version, "cipherSuites": suites})
+        },
+    );
     (metadata(), class(), list(host()), list(tls), list(rule)).prop_map(|(metadata, class, hosts, tls, rules)| {
         let spec = json!({"ingressClassName": class, "hosts": hosts, "tls": tls, "rules": rules});
         json!({"apiVersion": "longhaul.dev/v1alpha1", "kind": "WsRoute", "metadata": metadata, "spec": spec})
@@ -195,6 +233,22 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
     })
 }
 
+/// Changes of one or a few objects at once: versions that follow one another, deletions, and now and then a whole kind
+/// anew.
+fn steps() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    let gone = any_object().prop_map(|object| Change::Delete(object.reference()));
+    let kind = proptest::sample::select(&Kind::ALL);
+    let replaced = (kind, proptest::collection::vec(any_object(), 0..12))
+        .prop_map(|(kind, objects)| Change::Replace(kind, objects));
+    let change = prop_oneof![12 => any_object().prop_map(Change::Upsert), 4 => gone, 1 => replaced];
+    let step = proptest::collection::vec(change, 1..4);
+    let first = objects().prop_map(|objects| objects.into_iter().map(Change::Upsert).collect());
+    (first, proptest::collection::vec(step, 0..24)).prop_map(|(first, mut steps): (Vec<_>, Vec<_>)| {
+        steps.insert(0, first);
+        steps
+    })
+}
+
 /// Of several versions of an object the last one.
 fn last_versions(objects: Vec<Object>) -> Vec<Object> {
     let by_name: BTreeMap<_, _> = objects.into_iter().map(|object| (object.reference(), object)).collect();
@@ -231,6 +285,23 @@ proptest! {
         let (a, b) = (translate(&store(&straight), &settings), translate(&store(&shuffled), &settings));
         prop_assert_eq!(a.snapshot.digest(), b.snapshot.digest());
         prop_assert_eq!(a, b);
+    }
+
+    /// However a store came to be what it is, a translator that followed every step of it says the same as one that
+    /// sees the last one only.
+    #[test]
+    fn following_equals_starting_anew(steps in steps(), settings in settings(), other in settings()) {
+        let (mut store, mut translator) = (Store::default(), Translator::default());
+        for (index, step) in steps.iter().enumerate() {
+            for change in step {
+                store.apply(change.clone());
+            }
+            // Now and then with other settings, which are as good as a new beginning.
+            let settings = if index % 16 == 15 { &other } else { &settings };
+            let (followed, anew) = (translator.translate(&store, settings), translate(&store, settings));
+            prop_assert_eq!(followed.snapshot.digest(), anew.snapshot.digest(), "{}: {:?}", index, step);
+            prop_assert_eq!(followed, anew, "{}: {:?}", index, step);
+        }
     }
 
     #[test]
@@ -366,15 +437,21 @@ proptest! {
 }
 
 #[test]
-fn equal_objects_change_nothing() {
-    let service = object(json!({"kind": "Service", "metadata": {"name": "a"}}));
+fn a_store_says_what_a_change_touched() {
+    let named = |name: &str| object(json!({"kind": "Service", "metadata": {"name": name}}));
+    let (a, b) = (named("a"), named("b"));
+    let of_b = b.reference();
     let mut store = Store::default();
-    assert!(store.apply(Change::Upsert(service.clone())));
-    assert!(!store.apply(Change::Upsert(service.clone())));
-    assert!(!store.apply(Change::Replace(Kind::Service, vec![service.clone()])));
-    assert!(store.apply(Change::Delete(service.reference())));
-    assert!(!store.apply(Change::Delete(service.reference())));
-    assert!(!store.apply(Change::Delete(ObjectRef::new("Pod", "default", "a"))));
+    let mut touched =
+        |change| store.apply(change).objects.into_iter().map(|object| object.name).collect::<Vec<_>>();
+    assert_eq!(touched(Change::Upsert(a.clone())), ["a"]);
+    assert_eq!(touched(Change::Upsert(named("a"))), [""; 0]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![named("a")])), [""; 0]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![a, b.clone()])), ["b"]);
+    assert_eq!(touched(Change::Replace(Kind::Service, vec![b])), ["a"]);
+    assert_eq!(touched(Change::Delete(of_b.clone())), ["b"]);
+    assert_eq!(touched(Change::Delete(of_b)), [""; 0]);
+    assert_eq!(touched(Change::Delete(ObjectRef::new("Pod", "default", "a"))), [""; 0]);
 }
 
 #[test]
@@ -382,8 +459,8 @@ fn a_store_is_synced_when_every_kind_was_once() {
     let mut store = Store::default();
     for kind in Kind::ALL {
         assert!(!store.synced());
-        assert!(store.apply(Change::Synced(kind)));
-        assert!(!store.apply(Change::Synced(kind)));
+        assert!(store.apply(Change::Synced(kind)).synced);
+        assert!(store.apply(Change::Synced(kind)).is_empty());
     }
     assert!(store.synced());
 }

@@ -1,0 +1,195 @@
+//! One host's routes: the order of precedence, who wins where two want the same, and the section that comes of it.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use snapshot::{Conditions, Host, HostPattern, HostTls, ObjectRef, PathMatch, Route, RouteId, UpstreamId};
+
+use crate::backends::Target;
+use crate::draft::{DraftRoute, Owner, Position};
+use crate::object::{Asked, Resolved};
+use crate::report::{Conflict, Tally};
+use crate::{conditions, policy};
+
+/// One object's claim to routes of a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claimant<'a> {
+    pub(crate) asked: &'a Asked,
+    pub(crate) resolved: &'a Resolved,
+}
+
+/// Who wants to be served at a host, each list by age, the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Claimants<'a> {
+    /// Those who name the host whose routes are looked at.
+    pub(crate) named: Vec<Claimant<'a>>,
+    /// Those whose fallback stands for every host.
+    pub(crate) everywhere: Vec<Claimant<'a>>,
+}
+
+/// What a host came to.
+#[derive(Debug, Default)]
+pub(crate) struct Arranged {
+    pub(crate) routes: Vec<Route>,
+    /// What each object has of what it asked for.
+    pub(crate) tallies: BTreeMap<Arc<Owner>, Tally>,
+    /// How many of the routes are whose.
+    pub(crate) shown: BTreeMap<Arc<Owner>, usize>,
+    /// The upstreams of the routes, as far as they exist.
+    pub(crate) upstreams: BTreeSet<UpstreamId>,
+}
+
+/// A route is searched among those of its tier first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Tier {
+    Rule,
+    /// The fallback of an object that names the host.
+    Fallback,
+    /// The fallback of one that stands for every host.
+    Everywhere,
+}
+
+struct Candidate<'a> {
+    tier: Tier,
+    claimant: Claimant<'a>,
+    route: &'a DraftRoute,
+    target: &'a Target,
+}
+
+/// Arranges the routes of `host`. `source` is the host whose routes it has: itself, or where it is named for its
+/// certificate alone, the one that requests for it would find if it were not there.
+pub(crate) fn arrange(
+    host: &HostPattern,
+    source: &HostPattern,
+    claimants: &Claimants<'_>,
+    tls: Option<&HostTls>,
+) -> Arranged {
+    let mut arranged = Arranged::default();
+    let mut winners: BTreeMap<_, (usize, &Candidate<'_>)> = BTreeMap::new();
+    let candidates = candidates(source, claimants);
+    for (age, candidate) in candidates.iter().enumerate() {
+        let DraftRoute { path, conditions, .. } = candidate.route;
+        let (_, winner) =
+            winners.entry((candidate.tier, path, conditions)).or_insert_with(|| (age, candidate));
+        // What is borrowed is counted where it is at home.
+        if host == source && (candidate.tier != Tier::Everywhere || *host == HostPattern::Any) {
+            count(host, candidate, winner, &mut arranged.tallies);
+        }
+    }
+    let mut winners: Vec<_> = winners.into_values().collect();
+    winners.sort_by_key(|(age, candidate)| (candidate.tier, rank(candidate.route), *age));
+    let last = winners.iter().position(|(_, candidate)| takes_everything(candidate.route));
+    winners.truncate(last.map_or(winners.len(), |last| last + 1));
+    for (_, candidate) in winners {
+        *arranged.shown.entry(candidate.claimant.asked.owner.clone()).or_default() += 1;
+        arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
+        arranged.routes.push(candidate.route(tls.is_some()));
+    }
+    arranged
+}
+
+/// The section of a host.
+pub(crate) fn section(arranged: &mut Arranged, tls: Option<HostTls>) -> Host {
+    Host { tls, routes: std::mem::take(&mut arranged.routes) }
+}
+
+/// The hosts that requests for `host` would find if it were not there, the most specific first.
+pub(crate) fn less_specific(host: &HostPattern) -> impl Iterator<Item = HostPattern> {
+    let any = (*host != HostPattern::Any).then_some(HostPattern::Any);
+    wildcard_of(host).into_iter().chain(any)
+}
+
+/// The wildcard that a name falls under.
+pub(crate) fn wildcard_of(host: &HostPattern) -> Option<HostPattern> {
+    match host {
+        HostPattern::Exact(name) => {
+            name.split_once('.').map(|(_, suffix)| HostPattern::Wildcard(suffix.into()))
+        }
+        HostPattern::Wildcard(_) | HostPattern::Any => None,
+    }
+}
+
+fn candidates<'a>(source: &HostPattern, claimants: &Claimants<'a>) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
+    let mut push = |tier, claimant: Claimant<'a>, position| {
+        let route = claimant.asked.route(position);
+        let target = claimant.resolved.targets.get(&position);
+        let target = target.expect("every drafted route is resolved");
+        candidates.push(Candidate { tier, claimant, route, target });
+    };
+    let claim = |claimant: &Claimant<'a>| claimant.asked.claims.get(source);
+    for claimant in &claimants.named {
+        for index in claim(claimant).into_iter().flat_map(|claim| &claim.rules) {
+            push(Tier::Rule, *claimant, Position::Rule(*index));
+        }
+    }
+    let has_fallback = |claimant: &Claimant<'a>| claim(claimant).is_some_and(|claim| claim.fallback);
+    for claimant in claimants.named.iter().filter(|claimant| has_fallback(claimant)) {
+        push(Tier::Fallback, *claimant, Position::Fallback);
+    }
+    for claimant in claimants.everywhere.iter().filter(|claimant| !has_fallback(claimant)) {
+        push(Tier::Everywhere, *claimant, Position::Fallback);
+    }
+    candidates
+}
+
+/// Counts a wish, and says who has it where it is another's. Of the same match only the oldest stays.
+fn count(
+    host: &HostPattern,
+    candidate: &Candidate<'_>,
+    winner: &Candidate<'_>,
+    tallies: &mut BTreeMap<Arc<Owner>, Tally>,
+) {
+    let Asked { owner, reference, .. } = candidate.claimant.asked;
+    let tally = tallies.entry(owner.clone()).or_default();
+    tally.wanted += 1;
+    if std::ptr::eq(candidate, winner) {
+        tally.broken += usize::from(candidate.route.broken.is_some());
+        return;
+    }
+    tally.lost += 1;
+    let DraftRoute { path, conditions, field, .. } = candidate.route;
+    let path = match candidate.tier {
+        Tier::Rule => conditions::name(path, conditions),
+        Tier::Fallback | Tier::Everywhere => format!("defaultBackend{}", conditions::suffix(conditions)),
+    };
+    let owner = winner.claimant.asked.reference.clone();
+    tally.conflict(reference, field, Conflict { host: host.to_string(), path, owner });
+}
+
+/// Exact paths first, then the longest prefix, then more conditions. Two prefixes that match one path are prefixes of
+/// one another, so the longer in bytes is the longer in segments.
+fn rank(route: &DraftRoute) -> (bool, Reverse<usize>, &str, Reverse<usize>) {
+    let conditions = Reverse(route.conditions.count());
+    match &route.path {
+        PathMatch::Exact(path) => (false, Reverse(0), path, conditions),
+        PathMatch::Prefix(path) => (true, Reverse(path.len()), path, conditions),
+    }
+}
+
+/// Whether it takes every request that reaches it.
+fn takes_everything(route: &DraftRoute) -> bool {
+    route.conditions == Conditions::default() && matches!(&route.path, PathMatch::Prefix(path) if path == "/")
+}
+
+impl Candidate<'_> {
+    fn route(&self, has_tls: bool) -> Route {
+        let DraftRoute { rule, path, conditions, serves, patch, .. } = self.route;
+        let owner = self.claimant.asked.reference.clone();
+        let owner = ObjectRef { kind: owner.kind, namespace: owner.namespace, name: owner.name };
+        Route {
+            id: RouteId { owner, rule: rule.clone(), matched: conditions::name(path, conditions) },
+            path: path.clone(),
+            conditions: conditions.clone(),
+            action: self.target.action.clone(),
+            serves: *serves,
+            redirect: policy::redirect(patch.redirect, has_tls),
+            balance: policy::balance(&patch.load_balancing),
+            rewrite: policy::rewrite(&patch.rewrite),
+            max_body: patch.max_body.filter(|bytes| *bytes > 0),
+            access_log: patch.access_log.unwrap_or(true),
+            timeouts: policy::timeouts(&patch.timeouts),
+        }
+    }
+}

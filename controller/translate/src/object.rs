@@ -1,0 +1,117 @@
+//! One Ingress or WsRoute: what it asks for, and what its references lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crds::diagnostic::ObjectRef;
+use snapshot::{CertificateKey, HostPattern};
+
+use crate::backends::{self, Target};
+use crate::class::Classes;
+use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
+use crate::report::{Notes, remark};
+use crate::settings::Settings;
+use crate::store::{self, Name, Store};
+use crate::tls::Problem;
+use crate::{ingress, wsroute};
+
+/// An object that is ours, as it is written.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) reference: ObjectRef,
+    pub(crate) draft: Draft,
+    /// What it asks of each host that it names.
+    pub(crate) claims: BTreeMap<HostPattern, Claim>,
+    pub(crate) notes: Notes,
+}
+
+/// What its references lead to.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Resolved {
+    pub(crate) targets: BTreeMap<Position, Target>,
+    pub(crate) notes: Notes,
+}
+
+/// Reads an object: what it asks for where it is ours, else what is to be said of it.
+pub(crate) fn read(
+    object: &store::Object,
+    classes: &Classes,
+    settings: &Settings,
+) -> Option<Result<Asked, Notes>> {
+    let owner = Owner::new(object.kind().as_str(), object.metadata());
+    let (reference, mut notes) = (owner.reference(), Notes::default());
+    let draft = match object {
+        store::Object::Ingress(ingress) => {
+            let ours = classes.takes_ingress(&reference, ingress, &mut notes);
+            ours.then(|| ingress::draft(&owner, ingress, settings, &mut notes))
+        }
+        store::Object::WsRoute(route) => {
+            let class = route.spec.ingress_class_name.as_ref();
+            let ours = classes.takes_ws_route(&reference, class, &mut notes);
+            ours.then(|| wsroute::draft(&owner, route, settings, &mut notes))
+        }
+        _ => return None,
+    };
+    Some(match draft {
+        Some(draft) => {
+            let claims = draft.claims();
+            Ok(Asked { owner: Arc::new(owner), reference, draft, claims, notes })
+        }
+        None => Err(notes),
+    })
+}
+
+/// Follows the references. `problem` is what is wrong with a certificate.
+pub(crate) fn resolve<'a>(
+    asked: &Asked,
+    store: &Store,
+    problem: impl Fn(&CertificateKey) -> Option<&'a Problem>,
+) -> Resolved {
+    let mut notes = Notes::default();
+    let routes = asked.draft.all_routes();
+    let targets = routes
+        .map(|(position, route)| (position, backends::target(route, &asked.owner, store, &mut notes)))
+        .collect();
+    for tls in asked.draft.tls.iter().filter(|tls| !tls.by_default) {
+        if let Some(Problem { reason, message, remedy }) = problem(&tls.certificate) {
+            let field = format!("{}.secretName", tls.field);
+            notes.unresolved(reason, remark(&asked.reference, field, reason, message, *remedy));
+        }
+    }
+    Resolved { targets, notes }
+}
+
+impl Asked {
+    pub(crate) fn route(&self, position: Position) -> &DraftRoute {
+        match position {
+            Position::Rule(index) => &self.draft.routes[index],
+            Position::Fallback => {
+                let fallback = self.draft.fallback.as_ref();
+                &fallback.expect("a fallback's position is made from the draft that has it").route
+            }
+        }
+    }
+
+    /// Its fallback stands for every host.
+    pub(crate) fn everywhere(&self) -> bool {
+        self.draft.fallback.as_ref().is_some_and(|fallback| fallback.everywhere)
+    }
+
+    /// The hosts that it names for its routes, as people read them.
+    pub(crate) fn hosts(&self) -> BTreeSet<String> {
+        let named = self.claims.iter().filter(|(_, claim)| claim.has_routes() || claim.everywhere);
+        named.map(|(host, _)| host.to_string()).collect()
+    }
+
+    /// The Services that it names.
+    pub(crate) fn services(&self) -> BTreeSet<Name> {
+        let backends = self.draft.all_routes().flat_map(|(_, route)| &route.backends);
+        backends.map(|backend| Name::new(self.owner.namespace(), &backend.service)).collect()
+    }
+
+    /// The certificates that its hosts are to have.
+    pub(crate) fn certificates(&self) -> BTreeSet<CertificateKey> {
+        self.draft.tls.iter().map(|tls| tls.certificate.clone()).collect()
+    }
+}

@@ -1,0 +1,223 @@
+//! The whole translation, kept up to date at the cost of what changed.
+//!
+//! It goes in stages, each a pure function of one thing and of what the stages before it came to:
+//!
+//! | stage | of each | reads |
+//! | --- | --- | --- |
+//! | `asked` | Ingress, WsRoute | the object, the classes |
+//! | `certificate` | certificate that an object names | its Secret |
+//! | `resolved` | object | what it asks for, the Services and certificates that it names |
+//! | `binding` | host | who names it under tls |
+//! | `arranged` | host | who wants routes there and what these lead to, its binding and that of its wildcard |
+//! | `service` | Service of which a host's routes use a port | the Service, its slices |
+//! | `report` | object | all of the above that is about it |
+//!
+//! What a stage came to is kept, with what is needed to find who depends on it; [`Due`] holds what has to be done
+//! again. A stage that comes to the same as before makes nothing due behind it. From scratch everything is due, so
+//! there is one way only, and the property that a walk through many changes equals the last step alone is a test.
+
+mod endpoints;
+mod hosts;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crds::diagnostic::{Diagnostic, ObjectRef};
+use imbl::OrdSet;
+use snapshot::{CertificateKey, HostPattern, Key, Listener, ListenerName, Section};
+
+use crate::Outcome;
+use crate::class::Classes;
+use crate::draft::Owner;
+use crate::object::{Asked, Resolved};
+use crate::report::Notes;
+use crate::settings::Settings;
+use crate::store::{Kind, Name, Object, Store};
+use crate::tls::Problem;
+
+use endpoints::ServiceMemo;
+use hosts::{BindingMemo, HostMemo};
+
+/// Translates one store after another, doing again only what a change makes necessary. What comes out is exactly what
+/// [`translate`](crate::translate()) makes of the same store and settings.
+///
+/// After a panic it must be thrown away: it may hold half a translation.
+#[derive(Debug, Default)]
+pub struct Translator {
+    /// Nothing was translated yet without them.
+    settings: Option<Settings>,
+    /// What the memo is of.
+    store: Store,
+    classes: Classes,
+    asked: BTreeMap<Arc<Owner>, Arc<Asked>>,
+    resolved: BTreeMap<Arc<Owner>, Resolved>,
+    owners: BTreeMap<ObjectRef, Arc<Owner>>,
+    /// What there is to say of objects that are not ours.
+    strangers: BTreeMap<ObjectRef, Notes>,
+    /// Who names a certificate, and what is wrong with it.
+    certificates: BTreeMap<CertificateKey, CertificateMemo>,
+    /// Who names a Service.
+    named: BTreeMap<Name, BTreeSet<Arc<Owner>>>,
+    /// Whose fallback stands for every host.
+    everywhere: BTreeSet<Arc<Owner>>,
+    bindings: BTreeMap<HostPattern, BindingMemo>,
+    hosts: BTreeMap<HostPattern, HostMemo>,
+    /// Who wants routes of a host.
+    wanted: BTreeMap<HostPattern, BTreeSet<Arc<Owner>>>,
+    /// Hosts that are named for their certificate alone, and have another's routes.
+    borrowers: BTreeSet<HostPattern>,
+    /// The names below each wildcard.
+    below: BTreeMap<HostPattern, BTreeSet<HostPattern>>,
+    /// How many routes of each object are in the snapshot.
+    shown: BTreeMap<Arc<Owner>, usize>,
+    services: BTreeMap<Name, ServiceMemo>,
+    remarks: Remarks,
+    outcome: Outcome,
+}
+
+#[derive(Debug, Default)]
+struct CertificateMemo {
+    users: BTreeSet<Arc<Owner>>,
+    problem: Option<Problem>,
+    notes: Notes,
+}
+
+/// What has to be done again.
+#[derive(Debug, Default)]
+struct Due {
+    certificates: BTreeSet<CertificateKey>,
+    /// Certificates that fewer objects name.
+    released: BTreeSet<CertificateKey>,
+    resolved: BTreeSet<Arc<Owner>>,
+    /// With those whose wishes differ.
+    bindings: BTreeMap<HostPattern, BTreeSet<Arc<Owner>>>,
+    hosts: BTreeSet<HostPattern>,
+    every_host: bool,
+    services: BTreeSet<Name>,
+    /// By Service and slice.
+    slices: BTreeSet<(Name, Name)>,
+    reports: BTreeSet<Arc<Owner>>,
+}
+
+/// Diagnostics with how many stages say each.
+#[derive(Debug, Default)]
+struct Remarks {
+    counts: BTreeMap<Diagnostic, usize>,
+    all: OrdSet<Diagnostic>,
+}
+
+impl Translator {
+    /// Translates the store. The cost follows what differs from the last one, if that is where it came from.
+    pub fn translate(&mut self, store: &Store, settings: &Settings) -> Outcome {
+        if self.settings.as_ref() != Some(settings) || !self.store.same_classes(store) {
+            *self = Self::begin(store, settings);
+        }
+        let mut due = self.take(store);
+        self.read_certificates(&mut due);
+        self.resolve(&mut due);
+        self.bind(&mut due);
+        self.arrange(&mut due);
+        self.read_services(&mut due);
+        self.report(&due);
+        self.outcome.diagnostics = self.remarks.all.clone();
+        self.outcome.clone()
+    }
+
+    /// Whatever follows from settings and classes alone.
+    fn begin(store: &Store, settings: &Settings) -> Self {
+        let mut notes = Notes::default();
+        let classes = Classes::read(store, settings, &mut notes);
+        let mut fresh = Self {
+            settings: Some(settings.clone()),
+            store: store.only_classes(),
+            classes,
+            ..Self::default()
+        };
+        fresh.remarks.swap(None, Some(&notes));
+        let trusted_proxies = settings.trusted_proxies.clone();
+        let plain = Listener { trusted_proxies, default_certificate: None };
+        let tls = Listener { default_certificate: settings.default_tls_secret.clone(), ..plain.clone() };
+        fresh.put(Key::Listener(ListenerName::Http), &Section::Listener(plain));
+        fresh.put(Key::Listener(ListenerName::Https), &Section::Listener(tls));
+        let mut due = Due::default();
+        due.certificates.extend(settings.default_tls_secret.clone());
+        fresh.read_certificates(&mut due);
+        fresh
+    }
+
+    /// Takes the new store over, and finds out what it makes due.
+    fn take(&mut self, store: &Store) -> Due {
+        let mut due = Due::default();
+        let before = std::mem::replace(&mut self.store, store.clone());
+        for difference in store.differences(&before) {
+            let name = difference.name;
+            match difference.kind {
+                Kind::Ingress | Kind::WsRoute => {
+                    self.read(&name.reference(difference.kind), difference.after, &mut due);
+                }
+                Kind::Service => {
+                    due.resolved.extend(self.named.get(name).into_iter().flatten().cloned());
+                    due.services.insert(name.clone());
+                }
+                Kind::EndpointSlice => {
+                    self.take_slice(name, difference.before, difference.after, &mut due);
+                }
+                Kind::Secret => {
+                    let key = CertificateKey { namespace: name.namespace.clone(), secret: name.name.clone() };
+                    due.certificates.extend(self.certificates.contains_key(&key).then_some(key));
+                }
+                Kind::IngressClass => {}
+            }
+        }
+        due
+    }
+
+    fn settings(&self) -> &Settings {
+        self.settings.as_ref().expect("a translation begins with settings")
+    }
+
+    /// Puts a section in. One that is there already costs nothing.
+    fn put(&mut self, key: Key, section: &Section) {
+        self.outcome.snapshot.insert(key, section);
+    }
+}
+
+impl Remarks {
+    /// In place of what a stage said before, what it says now.
+    fn swap(&mut self, before: Option<&Notes>, after: Option<&Notes>) {
+        for diagnostic in after.into_iter().flat_map(|notes| &notes.diagnostics) {
+            let count = self.counts.entry(diagnostic.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                self.all.insert(diagnostic.clone());
+            }
+        }
+        for diagnostic in before.into_iter().flat_map(|notes| &notes.diagnostics) {
+            let count = self.counts.get_mut(diagnostic).expect("what goes was said before");
+            *count -= 1;
+            if *count == 0 {
+                self.counts.remove(diagnostic);
+                self.all.remove(diagnostic);
+            }
+        }
+    }
+}
+
+/// Takes one thing out of the set under a key, and the set with its last one.
+fn forget<K: Ord, V: Ord>(sets: &mut BTreeMap<K, BTreeSet<V>>, key: &K, value: &V) {
+    if let Some(set) = sets.get_mut(key) {
+        set.remove(value);
+        if set.is_empty() {
+            sets.remove(key);
+        }
+    }
+}
+
+/// What a slice is, where it is one.
+fn as_slice(object: Option<&Object>) -> Option<&k8s_openapi::api::discovery::v1::EndpointSlice> {
+    match object? {
+        Object::EndpointSlice(slice) => Some(slice),
+        _ => None,
+    }
+}
