@@ -246,13 +246,14 @@ impl Reader<'_> {
             let message = "both a prefix and a path are named; the path is served".into();
             self.malformed("rewrite", message, "one of prefix and path");
         }
-        let mut fitting = |name: &str, text: &Option<String>, grammar: &Grammar| {
-            let text = text.as_deref()?;
-            self.fitting(&format!("rewrite.{name}"), text, grammar, "nothing is rewritten")
+        let mut fitting = |name: &str, text: &Option<String>, grammar: &Grammar, fallback: &str| {
+            self.fitting(&format!("rewrite.{name}"), text.as_deref()?, grammar, fallback)
         };
-        let whole = fitting("path", path, &grammar::SENT_PATH).map(PathRewrite::Whole);
-        let prefix = fitting("prefix", prefix, &grammar::SENT_PATH).map(PathRewrite::Prefix);
-        let host = fitting("upstreamHost", upstream_host, &grammar::AUTHORITY);
+        let kept = "the path is not rewritten";
+        let whole = fitting("path", path, &grammar::SENT_PATH, kept).map(PathRewrite::Whole);
+        let prefix = fitting("prefix", prefix, &grammar::SENT_PATH, kept).map(PathRewrite::Prefix);
+        let host =
+            fitting("upstreamHost", upstream_host, &grammar::AUTHORITY, "the client's own Host is sent");
         RewritePatch { path: whole.or(prefix), host }
     }
 
