@@ -216,35 +216,28 @@ impl Reader<'_> {
         LoadBalancingPatch { policy, hash_on: hash_on.map(|part| vec![part]) }
     }
 
-    /// What does not read is the client's address, as the remark says.
+    /// What is hashed. A slip in it leaves the client's address, not what a layer below may have said.
     fn hash_on(&mut self, hash_on: &HashOn) -> HashPart {
         let HashOn { client_address, header, cookie, query_parameter, path } = hash_on;
-        let field = |name: &str| format!("loadBalancing.hashOn.{name}");
-        let fallback = "the client's address is hashed";
+        let mut fitting = |name: &str, text: &Option<String>, grammar, part: fn(String) -> HashPart| {
+            let field = format!("loadBalancing.hashOn.{name}");
+            let read = |text: &String| self.fitting(&field, text, grammar, HASH_FALLBACK).map(part);
+            text.as_ref().map(read)
+        };
         let named = [
-            client_address.as_ref().map(|_| Some(HashPart::ClientAddress)),
-            header.as_ref().map(|name| {
-                let name = self.fitting(&field("header"), name, &grammar::TOKEN, fallback);
-                name.map(|name| HashPart::Header(name.to_ascii_lowercase()))
-            }),
-            cookie.as_ref().map(|name| {
-                self.fitting(&field("cookie"), name, &grammar::TOKEN, fallback).map(HashPart::Cookie)
-            }),
-            query_parameter.as_ref().map(|name| {
-                let name = self.fitting(&field("queryParameter"), name, &grammar::PARAMETER, fallback);
-                name.map(HashPart::QueryParameter)
-            }),
+            client_address.as_ref().map(|_| None),
+            fitting("header", header, &grammar::TOKEN, |name| HashPart::Header(name.to_ascii_lowercase())),
+            fitting("cookie", cookie, &grammar::TOKEN, HashPart::Cookie),
+            fitting("queryParameter", query_parameter, &grammar::PARAMETER, HashPart::QueryParameter),
             path.as_ref().map(|_| Some(HashPart::Path)),
         ];
         let mut named = named.into_iter().flatten();
-        match (named.next(), named.next()) {
-            (Some(only), None) => only.unwrap_or(HashPart::ClientAddress),
-            _ => {
-                let message = format!("there is not exactly one thing to hash; {fallback}");
-                self.malformed("loadBalancing.hashOn", message, HASH_ON);
-                HashPart::ClientAddress
-            }
+        if let (Some(only), None) = (named.next(), named.next()) {
+            return only.unwrap_or(HashPart::ClientAddress);
         }
+        let message = format!("there is not exactly one thing to hash; {HASH_FALLBACK}");
+        self.malformed("loadBalancing.hashOn", message, HASH_ON);
+        HashPart::ClientAddress
     }
 
     fn rewrite(&mut self, rewrite: &Rewrite) -> RewritePatch {
@@ -253,13 +246,14 @@ impl Reader<'_> {
             let message = "both a prefix and a path are named; the path is served".into();
             self.malformed("rewrite", message, "one of prefix and path");
         }
-        let mut fitting = |name: &str, text: &Option<String>, grammar: &Grammar| {
-            let text = text.as_deref()?;
-            self.fitting(&format!("rewrite.{name}"), text, grammar, "nothing is rewritten")
+        let mut fitting = |name: &str, text: &Option<String>, grammar: &Grammar, fallback: &str| {
+            self.fitting(&format!("rewrite.{name}"), text.as_deref()?, grammar, fallback)
         };
-        let whole = fitting("path", path, &grammar::SENT_PATH).map(PathRewrite::Whole);
-        let prefix = fitting("prefix", prefix, &grammar::SENT_PATH).map(PathRewrite::Prefix);
-        let host = fitting("upstreamHost", upstream_host, &grammar::AUTHORITY);
+        let kept = "the path is not rewritten";
+        let whole = fitting("path", path, &grammar::SENT_PATH, kept).map(PathRewrite::Whole);
+        let prefix = fitting("prefix", prefix, &grammar::SENT_PATH, kept).map(PathRewrite::Prefix);
+        let host =
+            fitting("upstreamHost", upstream_host, &grammar::AUTHORITY, "the client's own Host is sent");
         RewritePatch { path: whole.or(prefix), host }
     }
 
@@ -297,5 +291,7 @@ impl Reader<'_> {
         });
     }
 }
+
+const HASH_FALLBACK: &str = "the client's address is hashed";
 
 const HASH_ON: &str = "one of clientAddress, header, cookie, queryParameter and path";
