@@ -45,8 +45,8 @@ fn families(page: &str) -> Result<BTreeMap<String, Family>> {
             families.insert(name.to_owned(), Family { kind: String::new(), help, labels: Vec::new() });
         } else if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').context("a TYPE line without a type")?;
-            families.get_mut(name).with_context(|| format!("{name} has no HELP text"))?.kind =
-                kind.to_owned();
+            let family = families.get_mut(name).with_context(|| format!("{name} has no HELP text"))?;
+            kind.clone_into(&mut family.kind);
         } else if !line.starts_with('#') {
             let Some((series, labels)) = line.split_once('{') else { continue };
             let family = families.iter_mut().rfind(|(name, _)| series.starts_with(name.as_str()));

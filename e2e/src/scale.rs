@@ -22,7 +22,7 @@ use crate::world::listening;
 /// Endpoints of each Service, all of which no test connects to.
 const ENDPOINTS: usize = 5;
 /// How often each change is made.
-const CHANGES: usize = 11;
+const CHANGES: u32 = 12;
 /// How long to wait for anything.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -123,7 +123,7 @@ impl Running {
     async fn change(&self, file: &Path, content: impl Fn(&str) -> String) -> Result<Change> {
         let hidden = file.with_file_name(".new");
         let (mut times, before) = (Vec::new(), self.facts()?);
-        for turn in 0..CHANGES + 1 {
+        for turn in 0..CHANGES {
             let name = if turn % 2 == 0 { "green" } else { "blue" };
             fs::write(&hidden, content(name))?;
             let begun = Instant::now();
@@ -136,7 +136,7 @@ impl Running {
         }
         let after = self.facts()?;
         times.sort();
-        let each = |after: Facts, before: Facts| (after.cpu - before.cpu) / (CHANGES as u32 + 1);
+        let each = |after: Facts, before: Facts| after.cpu.saturating_sub(before.cpu) / CHANGES;
         Ok(Change {
             median: times[times.len() / 2],
             longest: times[times.len() - 1],
