@@ -99,7 +99,7 @@ async fn backends() -> (Vec<DemoBackend>, String) {
     let (mut running, mut objects) = (Vec::new(), String::new());
     for name in NAMES.into_iter().chain(["fallback"]) {
         let started = DemoBackend::start(name).await.unwrap();
-        write!(objects, "{}---\n", backend(name, &[started.address()])).unwrap();
+        writeln!(objects, "{}---", backend(name, &[started.address()])).unwrap();
         running.push(started);
     }
     (running, objects)
@@ -107,7 +107,8 @@ async fn backends() -> (Vec<DemoBackend>, String) {
 
 /// Who answers a plain request and a handshake: they must agree. The status where nobody does.
 async fn asked(target: &Target, path: &str, further: &[(&str, &str)]) -> String {
-    let lines: String = further.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines: Vec<_> = further.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     let answer = target.request("GET", path, &lines, b"").await.unwrap();
     let plain = match field(&answer.head, NAME_HEADER) {
         Some(name) => name.to_owned(),
