@@ -339,10 +339,7 @@ fn remarks(findings: Vec<Finding>) -> BTreeMap<Diagnostic, Finding> {
 #[cfg(test)]
 mod tests {
     use snapshot::frame::{Generation, Quarantined};
-    use snapshot::{
-        Action, Balance, CertificateKey, Conditions, HostTls, PathMatch, Redirect, Rewrite, Route, RouteId,
-        Serves, Timeouts, TlsVersion,
-    };
+    use snapshot::{Action, CertificateKey, HostTls, PathMatch, Route, RouteId, TlsVersion};
 
     use super::*;
     use crate::publish::Proxy;
@@ -379,19 +376,11 @@ mod tests {
     #[test]
     fn what_a_proxy_cannot_build_falls_to_those_who_own_it() {
         let owner = snapshot::ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
-        let route = Route {
-            id: RouteId { owner, rule: "r".into(), matched: "/".into() },
-            path: PathMatch::Prefix("/".into()),
-            action: Action::Broken("x".into()),
-            serves: Serves::Everything,
-            conditions: Conditions::default(),
-            redirect: Redirect::Never,
-            balance: Balance::default(),
-            rewrite: Rewrite::default(),
-            max_body: None,
-            access_log: true,
-            timeouts: Timeouts::default(),
-        };
+        let route = Route::new(
+            RouteId { owner, rule: "r".into(), matched: "/".into() },
+            PathMatch::Prefix("/".into()),
+            Action::Broken("x".into()),
+        );
         let tls =
             HostTls { certificate: certificate(), min_version: TlsVersion::V1_2, cipher_suites: Vec::new() };
         let mut snapshot = Snapshot::default();

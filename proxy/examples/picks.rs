@@ -12,8 +12,8 @@ use proxy::table::{Action, Table};
 use proxy::upstream::{Way, Weighted, choose};
 use snapshot::frame::Generation;
 use snapshot::{
-    Balance, Conditions, Endpoint, Endpoints, Host, HostPattern, Key, ObjectRef, PathMatch, Redirect,
-    Rewrite, Route, RouteId, Section, Serves, Slice, Snapshot, Timeouts, UpstreamId, WeightedUpstream,
+    Endpoint, Endpoints, Host, HostPattern, Key, ObjectRef, PathMatch, Route, RouteId, Section, Slice,
+    Snapshot, UpstreamId, WeightedUpstream,
 };
 use tokio::time::Instant;
 
@@ -48,19 +48,11 @@ fn backends(endpoints: u32) -> Vec<Weighted> {
     let endpoint = |number| Endpoint { address: address(number), ready: true, terminating: false };
     let endpoints = Endpoints { endpoints: (0..endpoints).map(endpoint).collect() };
     let owner = ObjectRef { kind: "Ingress".into(), namespace: "n".into(), name: "i".into() };
-    let route = Route {
-        id: RouteId { owner, rule: "r".into(), matched: "/".into() },
-        path: PathMatch::Prefix("/".into()),
-        conditions: Conditions::default(),
-        action: snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream.clone(), weight: 1 }]),
-        serves: Serves::Everything,
-        redirect: Redirect::Never,
-        balance: Balance::LeastConnections,
-        rewrite: Rewrite::default(),
-        max_body: None,
-        access_log: true,
-        timeouts: Timeouts::default(),
-    };
+    let route = Route::new(
+        RouteId { owner, rule: "r".into(), matched: "/".into() },
+        PathMatch::Prefix("/".into()),
+        snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream.clone(), weight: 1 }]),
+    );
     let mut sections = Snapshot::default();
     sections.insert(Key::Endpoints(upstream, Slice("s-1".into())), &Section::Endpoints(endpoints));
     sections.insert(Key::Host(HostPattern::Any), &Section::Host(Host { tls: None, routes: vec![route] }));

@@ -213,6 +213,25 @@ pub struct Route {
     pub timeouts: Timeouts,
 }
 
+impl Route {
+    /// A route that takes every request for its path and has the default of every setting.
+    pub fn new(id: RouteId, path: PathMatch, action: Action) -> Self {
+        Self {
+            id,
+            path,
+            conditions: Conditions::default(),
+            action,
+            serves: Serves::Everything,
+            redirect: Redirect::default(),
+            balance: Balance::default(),
+            rewrite: Rewrite::default(),
+            max_body: None,
+            access_log: true,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
 /// Conditions beside the path; all of them must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Conditions {

@@ -11,8 +11,8 @@ use arc_swap::ArcSwap;
 use rustls::crypto::aws_lc_rs;
 use snapshot::frame::Generation;
 use snapshot::{
-    Balance, Condition, Conditions, Endpoint, Endpoints, HashPart, Host, HostPattern, Key, ObjectRef,
-    PathMatch, PathRewrite, RouteId, Section, Slice, Snapshot, UpstreamId, ValueMatch, WeightedUpstream,
+    Balance, Condition, Endpoint, Endpoints, HashPart, Host, HostPattern, Key, ObjectRef, PathMatch,
+    PathRewrite, RouteId, Section, Slice, Snapshot, UpstreamId, ValueMatch, WeightedUpstream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -123,19 +123,9 @@ fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot 
 
 fn route(path: &str, change: impl FnOnce(&mut snapshot::Route)) -> snapshot::Route {
     let owner = ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
-    let mut route = snapshot::Route {
-        id: RouteId { owner, rule: HOST.into(), matched: path.into() },
-        path: PathMatch::Prefix(path.into()),
-        conditions: Conditions::default(),
-        action: snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream_id(), weight: 1 }]),
-        serves: Serves::Everything,
-        redirect: Redirect::Never,
-        balance: Balance::default(),
-        rewrite: snapshot::Rewrite::default(),
-        max_body: None,
-        access_log: true,
-        timeouts: snapshot::Timeouts::default(),
-    };
+    let id = RouteId { owner, rule: HOST.into(), matched: path.into() };
+    let action = snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream_id(), weight: 1 }]);
+    let mut route = snapshot::Route::new(id, PathMatch::Prefix(path.into()), action);
     change(&mut route);
     route
 }

@@ -7,7 +7,7 @@ use std::sync::Weak;
 use bytes::{Bytes, BytesMut};
 use rustls::crypto::aws_lc_rs;
 use snapshot::frame::{self, PROTOCOL, Quarantined, ToController, ToProxy};
-use snapshot::{Action, Host, HostPattern, Key, ObjectRef, PathMatch, RouteId, Section, Serves, Snapshot};
+use snapshot::{Action, Host, HostPattern, Key, ObjectRef, PathMatch, RouteId, Section, Snapshot};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -30,19 +30,8 @@ fn host(name: &str) -> Key {
 /// A route that answers 503 with its own name as the reason.
 fn route(name: &str) -> snapshot::Route {
     let owner = ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: name.into() };
-    snapshot::Route {
-        id: RouteId { owner, rule: String::new(), matched: "/".into() },
-        path: PathMatch::Prefix("/".into()),
-        action: Action::Broken(name.into()),
-        serves: Serves::Everything,
-        conditions: snapshot::Conditions::default(),
-        redirect: snapshot::Redirect::Never,
-        balance: snapshot::Balance::default(),
-        rewrite: snapshot::Rewrite::default(),
-        max_body: None,
-        access_log: true,
-        timeouts: snapshot::Timeouts::default(),
-    }
+    let id = RouteId { owner, rule: String::new(), matched: "/".into() };
+    snapshot::Route::new(id, PathMatch::Prefix("/".into()), Action::Broken(name.into()))
 }
 
 /// A snapshot of these hosts, each with one route.

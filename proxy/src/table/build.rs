@@ -13,8 +13,8 @@ use bytes::Bytes;
 use imbl::{HashMap, OrdMap};
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
-    Balance, Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef,
-    PathMatch, Redirect, RouteId, Section, Serves, Slice, Snapshot, UpstreamId,
+    Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef, PathMatch,
+    RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
 use super::hosts::{Host, Tls};
@@ -318,19 +318,11 @@ impl Builder<'_> {
         let owner =
             ObjectRef { kind: "Host".to_owned(), namespace: String::new(), name: pattern.to_string() };
         let path = PathMatch::Prefix("/".to_owned());
-        let route = snapshot::Route {
-            id: RouteId { owner, rule: "unreadable".to_owned(), matched: path.to_string() },
+        let route = snapshot::Route::new(
+            RouteId { owner, rule: "unreadable".to_owned(), matched: path.to_string() },
             path,
-            action: snapshot::Action::Broken(reason),
-            serves: Serves::Everything,
-            conditions: snapshot::Conditions::default(),
-            redirect: Redirect::Never,
-            balance: Balance::default(),
-            rewrite: snapshot::Rewrite::default(),
-            max_body: None,
-            access_log: true,
-            timeouts: snapshot::Timeouts::default(),
-        };
+            snapshot::Action::Broken(reason),
+        );
         let mut paths = Paths::new();
         if let Some(mut place) = paths.place(&route.path) {
             place.push(self.route(route, Rewrite::default()));

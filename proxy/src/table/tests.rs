@@ -12,7 +12,7 @@ use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
     Action as Act, Balance, Certificate, CertificateKey, CipherSuite, Condition, Conditions, Endpoint,
     Endpoints, HashPart, Host, HostPattern, HostTls, Key, ListenerName, Millis, ObjectRef, PathMatch,
-    PathRewrite, PrivateKey, RouteId, Section, Serves, Slice, Snapshot, TlsVersion, UpstreamId, ValueMatch,
+    PathRewrite, PrivateKey, RouteId, Section, Slice, Snapshot, TlsVersion, UpstreamId, ValueMatch,
     WeightedUpstream,
 };
 use tokio::time::Instant;
@@ -57,19 +57,7 @@ fn route_id(name: &str) -> RouteId {
 
 fn route(name: &str, path: PathMatch, services: &[&str]) -> snapshot::Route {
     let backend = |service: &&str| WeightedUpstream { upstream: upstream_id(service), weight: 1 };
-    snapshot::Route {
-        id: route_id(name),
-        path,
-        action: Act::Forward(services.iter().map(backend).collect()),
-        serves: Serves::Everything,
-        conditions: snapshot::Conditions::default(),
-        redirect: snapshot::Redirect::Never,
-        balance: snapshot::Balance::default(),
-        rewrite: snapshot::Rewrite::default(),
-        max_body: None,
-        access_log: true,
-        timeouts: snapshot::Timeouts::default(),
-    }
+    snapshot::Route::new(route_id(name), path, Act::Forward(services.iter().map(backend).collect()))
 }
 
 fn prefix(path: &str) -> PathMatch {

@@ -45,20 +45,12 @@ fn route() -> (Arc<Live>, Picked) {
         ..snapshot::Timeouts::default()
     };
     let route = snapshot::Route {
-        id: snapshot::RouteId { owner, rule: HOST.into(), matched: "/".into() },
-        path: snapshot::PathMatch::Prefix("/".into()),
-        action: snapshot::Action::Forward(vec![snapshot::WeightedUpstream {
-            upstream: id.clone(),
-            weight: 1,
-        }]),
-        serves: snapshot::Serves::Everything,
-        conditions: snapshot::Conditions::default(),
-        redirect: snapshot::Redirect::Never,
-        balance: snapshot::Balance::default(),
-        rewrite: snapshot::Rewrite::default(),
-        max_body: None,
-        access_log: true,
         timeouts,
+        ..snapshot::Route::new(
+            snapshot::RouteId { owner, rule: HOST.into(), matched: "/".into() },
+            snapshot::PathMatch::Prefix("/".into()),
+            snapshot::Action::Forward(vec![snapshot::WeightedUpstream { upstream: id.clone(), weight: 1 }]),
+        )
     };
     let mut sections = Snapshot::default();
     let host = snapshot::Host { tls: None, routes: vec![route] };
