@@ -122,3 +122,26 @@ fn paths_that_cannot_be_read_and_bad_usage_are_told_apart() {
         assert_eq!(check(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
     }
 }
+
+/// What the README shows can be used as it stands.
+#[test]
+fn the_examples_of_the_readme_are_sound() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let examples: Vec<_> = readme
+        .split("```yaml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(yaml, _)| yaml)
+        .collect();
+    assert!(examples.len() >= 2, "{} examples", examples.len());
+    let folder = tempfile::tempdir().unwrap();
+    for (number, example) in examples.iter().enumerate() {
+        fs::write(folder.path().join(format!("{number}.yaml")), example).unwrap();
+    }
+    let done = check(folder.path(), &["--partial", "."]);
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    let remarks = said.lines().filter(|line| line.contains("warning: "));
+    assert!(remarks.clone().all(|line| line.contains(" among these files")), "{said}");
+}
