@@ -443,7 +443,7 @@ mod tests {
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags:?}");
         }
-        for source in ["cluster", "dir:", "/etc"] {
+        for source in ["cluster:", "dir:", "/etc"] {
             let run = ["longhaul-controller", "run", "--socket", "/s", "--source", source];
             assert_eq!(Args::try_parse_from(run).unwrap_err().exit_code(), 2, "{source}");
         }
