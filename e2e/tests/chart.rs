@@ -47,8 +47,7 @@ fn the_chart_renders_as_it_was_reviewed() {
             }
             // Held to its own file below.
             rendered.retain(|document| !document.contains("\nkind: CustomResourceDefinition\n"));
-            let all: String = rendered.iter().map(|document| format!("---\n{document}")).collect();
-            hold(&format!("e2e/tests/chart/{set}.yaml"), &all);
+            hold(&format!("e2e/tests/chart/{set}.yaml"), &format!("---\n{}", rendered.join("---\n")));
         }
     }
 }
