@@ -27,7 +27,8 @@
 //!   [`ControlPlane::kubeconfig_of`] as a ServiceAccount, with just the permissions that it has.
 //! - Endpoints: [`ControlPlane::pod`] makes a pod that exists only in the API, on a node that does not exist either;
 //!   EndpointSlices are then made by the real controller.
-//! - Longhaul: [`Replica`], its controller and proxy as they run in one pod.
+//! - Longhaul: [`Installation`], what the chart installs besides pods; [`Replica`], a controller and a proxy as they run
+//!   in one pod.
 //! - Faults: [`ControlPlane::pause_api_server`], [`ControlPlane::kill_api_server`]. A test that uses them takes a
 //!   control plane of its own ([`ControlPlane::start`]) or is alone in its file: others share the one of their program.
 //!
@@ -35,6 +36,7 @@
 
 mod api;
 mod image;
+mod installation;
 mod keys;
 mod namespace;
 mod node;
@@ -43,16 +45,18 @@ mod programs;
 mod replica;
 pub mod run;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
+use rustls::ClientConfig;
 use tokio::time::Instant;
 
 pub use self::api::Output;
+pub use self::installation::Installation;
 pub use self::namespace::{NODE_ADDRESS, Namespace};
 pub use self::node::Node;
 pub use self::replica::Replica;
@@ -68,6 +72,9 @@ const STARTUP: Duration = Duration::from_secs(90);
 
 /// How long to leave a part alone between two questions whether it is ready.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the API server listens.
+const API_SERVER_PORT: u16 = 6443;
 
 const SERVICES: &str = "198.19.0.0/16";
 const SERVICE_OF_API_SERVER: &str = "198.19.0.1";
@@ -118,6 +125,16 @@ impl ControlPlane {
     /// Whether a control plane can be, for a test that starts its own. Otherwise as [`ControlPlane::wanted_by`].
     pub fn can_run(test: &str) -> bool {
         notes::can_run(test, Programs::for_control_plane().map(|_| ()))
+    }
+
+    /// Where the API server listens, inside the namespace.
+    pub fn api_server(&self) -> SocketAddr {
+        (namespace::NODE_IP, API_SERVER_PORT).into()
+    }
+
+    /// What a client needs to know the API server by.
+    pub fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+        self.keys.trusting_client()
     }
 
     /// Starts a control plane. Blocks until it is ready.
@@ -222,7 +239,7 @@ impl ControlPlane {
             "--etcd-servers=http://127.0.0.1:2379".to_owned(),
             format!("--advertise-address={NODE_ADDRESS}"),
             format!("--bind-address={NODE_ADDRESS}"),
-            "--secure-port=6443".to_owned(),
+            format!("--secure-port={API_SERVER_PORT}"),
             format!("--client-ca-file={}", key("ca.crt")),
             // Nobody may speak for others, but without a CA for those who would, the controller manager complains.
             format!("--requestheader-client-ca-file={}", key("ca.crt")),
@@ -311,7 +328,7 @@ impl ControlPlane {
     }
 
     /// Asks again and again, until something is there. Gives up when a part of the cluster has ended.
-    async fn wait<T>(&self, what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    pub async fn wait<T>(&self, what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
         let given_up = Instant::now() + STARTUP;
         loop {
             let missing = match ask().await {
