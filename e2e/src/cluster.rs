@@ -27,6 +27,7 @@
 //!   [`ControlPlane::kubeconfig_of`] as a ServiceAccount, with just the permissions that it has.
 //! - Endpoints: [`ControlPlane::pod`] makes a pod that exists only in the API, on a node that does not exist either;
 //!   EndpointSlices are then made by the real controller.
+//! - Waiting: `kubectl wait`, a log line, or [`eventually`] where there is nothing to wait for.
 //! - Longhaul: [`Installation`], what the chart installs besides pods; [`Replica`], a controller and a proxy as they run
 //!   in one pod.
 //! - Faults: [`ControlPlane::pause_api_server`], [`ControlPlane::kill_api_server`]. A test that uses them takes a
@@ -53,7 +54,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 use rustls::ClientConfig;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 pub use self::api::Output;
 pub use self::installation::Installation;
@@ -66,6 +67,7 @@ use self::programs::Programs;
 use self::run::Run;
 use crate::notes;
 use crate::process::Process;
+use crate::wire::PATIENCE;
 
 /// How long a part of the cluster may take to be ready, on a machine that does much else.
 const STARTUP: Duration = Duration::from_secs(90);
@@ -76,12 +78,33 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Where the API server listens.
 const API_SERVER_PORT: u16 = 6443;
 
+/// How long [`eventually`] waits for one answer.
+const ONE_TRY: Duration = Duration::from_secs(5);
+
 const SERVICES: &str = "198.19.0.0/16";
 const SERVICE_OF_API_SERVER: &str = "198.19.0.1";
 
 /// An address in the namespace that a test can listen on.
 pub fn backend_address(number: u8) -> IpAddr {
     Ipv4Addr::new(198, 18, 10, number).into()
+}
+
+/// Asks again and again until something is as it is wanted, which it is in time: what Kubernetes does, it does some
+/// while after it was told. Gives up after [`PATIENCE`] with what was missing last.
+pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        // One try does not take all the time: an address that leads nowhere yet may lead somewhere later.
+        let missing = match timeout(ONE_TRY, ask()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(missing)) => missing,
+            Err(late) => late.into(),
+        };
+        if Instant::now() > given_up {
+            return Err(missing.context(format!("waiting for {what}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Which controllers the controller manager runs.
