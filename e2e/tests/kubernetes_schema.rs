@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-use e2e::cluster::ControlPlane;
+use e2e::cluster::{ControlPlane, eventually};
 use e2e::process::binary;
 use futures_util::future::join_all;
 use http::Request;
@@ -217,7 +217,9 @@ fn kubectl_explains_fields_like_documentation() {
                 &["FIELD: idle <string>", "No bytes either way in an open tunnel. Absent: 1h."],
             ),
         ] {
-            let explained = cluster.kubectl(&["explain", field]).await.unwrap();
+            // The API server says what it knows of a kind a while after it takes objects of it.
+            let explained = async || cluster.kubectl(&["explain", field]).await;
+            let explained = eventually("an explanation", explained).await.unwrap();
             let words = explained.split_whitespace().collect::<Vec<_>>().join(" ");
             for text in texts {
                 assert!(words.contains(text), "{field} lacks {text:?}:\n{explained}");
