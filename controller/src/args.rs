@@ -84,6 +84,10 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
 
+    /// Serve /livez, /readyz and /metrics here, and nothing else: for probes and scrapers.
+    #[arg(long, env = "LONGHAUL_OBSERVE", value_name = "ADDR:PORT")]
+    pub observe: Option<SocketAddr>,
+
     /// How the objects are read.
     #[command(flatten)]
     pub reading: Reading,
@@ -175,7 +179,13 @@ impl Run {
             addresses: self.publish_address,
             ..self.reading.settings()
         };
-        Config { source: self.source, socket: self.socket, admin: self.admin, settings }
+        Config {
+            source: self.source,
+            socket: self.socket,
+            admin: self.admin,
+            observe: self.observe,
+            settings,
+        }
     }
 }
 

@@ -169,7 +169,7 @@ fn story() -> impl Strategy<Value = Vec<(Batch, u64)>> {
     proptest::collection::vec((proptest::collection::vec(change(), 1..3), pause), 1..12)
 }
 
-async fn tell(story: Vec<(Batch, u64)>) {
+async fn tell(batches: Vec<(Batch, u64)>) {
     let settings = Settings { built_in_class: Some("longhaul".into()), ..Settings::default() };
     let metrics = Arc::new(Metrics::new());
     let publisher = Publisher::new(metrics.bytes_sent()).unwrap();
@@ -179,7 +179,7 @@ async fn tell(story: Vec<(Batch, u64)>) {
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(reconciler.run(receiver));
     let mut store = Store::default();
-    for (batch, pause) in std::iter::once((synced(), 0)).chain(story) {
+    for (batch, pause) in std::iter::once((synced(), 0)).chain(batches) {
         for change in &batch {
             store.apply(change.clone());
         }
