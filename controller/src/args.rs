@@ -1,14 +1,18 @@
 //! The command line. Every flag can be given by environment too.
 
+use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgAction, CommandFactory, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
 
+use crate::supervise::Plan;
 use crate::{Config, Source};
 
 /// Longhaul's controller: reads routes and hands them to the proxies on a Unix socket.
@@ -36,6 +40,14 @@ pub enum Command {
     ///
     /// Exit status: 0 without errors, 1 with any or when a path cannot be read, 2 for a wrong command line.
     Check(Check),
+    /// Keep `run` running: restart it when it ends or hangs, until told to stop. Process 1 of a container.
+    ///
+    /// What stands behind `--` is the command line of the worker: `supervise -- run --source …`. It is started again
+    /// after 1 s, and up to 30 s when it keeps ending. SIGTERM and SIGINT are passed on to it.
+    ///
+    /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when no worker can be started, 2 for a wrong command line,
+    /// the worker's included.
+    Supervise(Supervise),
 }
 
 /// Flags of `check`.
@@ -56,6 +68,50 @@ pub struct Check {
     /// How the objects are read.
     #[command(flatten)]
     pub reading: Reading,
+}
+
+/// Flags of `supervise`.
+#[derive(Debug, clap::Args)]
+pub struct Supervise {
+    /// Replace a worker that gives no sign of life for so long, while the supervisor itself gets to run.
+    #[arg(
+        long,
+        env = "LONGHAUL_SUPERVISE_SILENCE",
+        value_name = "DURATION",
+        default_value = "60s",
+        value_parser = duration
+    )]
+    pub silence: Duration,
+
+    /// Kill a worker that was told to stop and has not after so long.
+    #[arg(
+        long,
+        env = "LONGHAUL_SUPERVISE_STOP_WITHIN",
+        value_name = "DURATION",
+        default_value = "10m",
+        value_parser = duration
+    )]
+    pub stop_within: Duration,
+
+    /// The worker's command line.
+    #[arg(last = true, required = true, value_name = "run FLAG")]
+    pub worker: Vec<OsString>,
+}
+
+impl Supervise {
+    /// What the worker will be told. The error is for whoever wrote the command line.
+    pub fn run(&self) -> Result<Run, clap::Error> {
+        let program = OsString::from("longhaul-controller");
+        match Args::try_parse_from(std::iter::once(&program).chain(&self.worker))?.command {
+            Command::Run(run) => Ok(run),
+            _ => Err(Args::command().error(ErrorKind::InvalidSubcommand, "only `run` can be supervised")),
+        }
+    }
+
+    /// What to supervise.
+    pub fn plan(self) -> Plan {
+        Plan { arguments: self.worker, silence: self.silence, stop_within: self.stop_within }
+    }
 }
 
 /// How remarks are written.
@@ -189,6 +245,15 @@ impl Run {
     }
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: crds::duration::Duration =
+        text.parse().map_err(|_| format!("write {}", crds::duration::GRAMMAR))?;
+    if duration.as_millis() < 1_000 {
+        return Err("write one second or more".into());
+    }
+    Ok(Duration::from_millis(duration.as_millis()))
+}
+
 fn source(text: &str) -> Result<Source, String> {
     match text.split_once(':') {
         Some(("dir", path)) if !path.is_empty() => Ok(Source::Directory(path.into())),
@@ -224,15 +289,13 @@ fn address(text: &str) -> Result<Address, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parse(flags: &[&str]) -> Result<Run, clap::Error> {
         let start = ["longhaul-controller", "run", "--source", "dir:/etc/routes", "--socket", "/run/s"];
         match Args::try_parse_from(start.iter().chain(flags))?.command {
             Command::Run(run) => Ok(run),
-            Command::Check(_) => unreachable!("run was asked for"),
+            _ => unreachable!("run was asked for"),
         }
     }
 
@@ -267,6 +330,34 @@ mod tests {
         let (ip, name) = (AddressKind::IPAddress, AddressKind::Hostname);
         let expected = [(ip, "203.0.113.7"), (ip, "2001:db8::"), (name, "lb.example.com")];
         assert_eq!(addresses.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_command_line_of_a_worker_is_read_before_it_is_started() {
+        let supervise = |flags: &[&str]| {
+            let flags = ["longhaul-controller", "supervise"].iter().chain(flags);
+            match Args::try_parse_from(flags)?.command {
+                Command::Supervise(supervise) => supervise.run().map(|run| (run, supervise.plan())),
+                _ => unreachable!("supervise was asked for"),
+            }
+        };
+        let worker = ["run", "--source=dir:/etc/routes", "--socket=/run/s"];
+        let (run, plan) = supervise(&[&["--silence=5s", "--"], &worker[..]].concat()).unwrap();
+        assert_eq!(run.source, Source::Directory("/etc/routes".into()));
+        assert_eq!((plan.arguments, plan.silence.as_secs(), plan.stop_within.as_secs()), {
+            (worker.map(OsString::from).to_vec(), 5, 600)
+        });
+        for wrong in [
+            &[][..],
+            &["--"],
+            &worker,
+            &["--", "check", "/etc/routes"],
+            &["--", "run", "--sorce=dir:/etc/routes"],
+            &["--silence=5", "--", "run", "--source=dir:/etc/routes", "--socket=/run/s"],
+            &["--silence=0s", "--", "run", "--source=dir:/etc/routes", "--socket=/run/s"],
+        ] {
+            assert_eq!(supervise(wrong).unwrap_err().exit_code(), 2, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`source`] brings objects and their changes; [`reconcile`] keeps them, translates them and publishes what comes
 //! out; [`publish`] hands it to proxies; [`overview`] and [`admin`] tell people what is going on. Data flows one way:
-//! what proxies answer leads to remarks, never into a translation.
+//! what proxies answer leads to remarks, never into a translation. [`supervise`] keeps a process with all this
+//! running.
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
@@ -14,6 +15,7 @@ pub mod overview;
 pub mod publish;
 pub mod reconcile;
 pub mod source;
+pub mod supervise;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
