@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
 
+use crate::selftest;
 use crate::supervise::Plan;
 use crate::{Config, Source};
 
@@ -48,6 +49,12 @@ pub enum Command {
     /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when no worker can be started, 2 for a wrong command line,
     /// the worker's included.
     Supervise(Supervise),
+    /// Open a WebSocket through a proxy to this process, and send a message through it.
+    ///
+    /// A route for the host must lead to where this listens; it may come later. Tried until it works or time is over.
+    ///
+    /// Exit status: 0 when the message came back, 1 when it did not, 2 for a wrong command line.
+    Selftest(Selftest),
 }
 
 /// Flags of `check`.
@@ -111,6 +118,38 @@ impl Supervise {
     /// What to supervise.
     pub fn plan(self) -> Plan {
         Plan { arguments: self.worker, silence: self.silence, stop_within: self.stop_within }
+    }
+}
+
+/// Flags of `selftest`.
+#[derive(Debug, clap::Args)]
+pub struct Selftest {
+    /// Where to serve the WebSocket that the route leads to. Port 0 takes a free one and says which.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: SocketAddr,
+
+    /// The proxy's plain port. A name is resolved anew for each try.
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
+    pub connect: String,
+
+    /// The host of the route.
+    #[arg(long, value_name = "NAME")]
+    pub host: String,
+
+    /// The path to ask for.
+    #[arg(long, value_name = "PATH", default_value = "/", value_parser = path)]
+    pub path: String,
+
+    /// How long to try.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+impl Selftest {
+    /// What to test.
+    pub fn plan(self) -> selftest::Plan {
+        let Self { listen, connect, host, path, timeout } = self;
+        selftest::Plan { listen, connect, host, path, timeout }
     }
 }
 
@@ -252,6 +291,17 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("write one second or more".into());
     }
     Ok(Duration::from_millis(duration.as_millis()))
+}
+
+fn host_and_port(text: &str) -> Result<String, String> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.into()),
+        _ => Err("write HOST:PORT".into()),
+    }
+}
+
+fn path(text: &str) -> Result<String, String> {
+    if text.starts_with('/') { Ok(text.into()) } else { Err("write a path that begins with /".into()) }
 }
 
 fn source(text: &str) -> Result<Source, String> {

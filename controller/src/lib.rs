@@ -3,7 +3,7 @@
 //! [`source`] brings objects and their changes; [`reconcile`] keeps them, translates them and publishes what comes
 //! out; [`publish`] hands it to proxies; [`overview`] and [`admin`] tell people what is going on. Data flows one way:
 //! what proxies answer leads to remarks, never into a translation. [`supervise`] keeps a process with all this
-//! running.
+//! running, and [`selftest`] tries what comes of it.
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod overview;
 pub mod publish;
 pub mod reconcile;
+pub mod selftest;
 pub mod source;
 pub mod supervise;
 

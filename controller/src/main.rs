@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use clap::Parser;
 use controller::Controller;
-use controller::args::{Args, Check, CheckFormat, Command, LogFormat, Run, Supervise};
+use controller::args::{self, Args, Check, CheckFormat, Command, LogFormat, Run, Supervise};
 use controller::check::{self, Scope};
+use controller::selftest::Selftest;
 use controller::supervise::{self, Tether};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         Command::Run(flags) => run(flags).map(|()| ExitCode::SUCCESS),
         Command::Check(flags) => check(flags),
         Command::Supervise(flags) => supervise(flags),
+        Command::Selftest(flags) => selftest(flags).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
@@ -77,6 +79,14 @@ async fn supervise(flags: Supervise) -> anyhow::Result<ExitCode> {
         Err(error) => error.exit(),
     }
     Ok(supervise::supervise(flags.plan()).await?.into())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn selftest(flags: args::Selftest) -> anyhow::Result<()> {
+    let selftest = Selftest::open(flags.plan()).await?;
+    println!("listening on {}", selftest.address()?);
+    println!("{}", selftest.run().await?);
+    Ok(())
 }
 
 fn check(flags: Check) -> anyhow::Result<ExitCode> {

@@ -137,6 +137,30 @@ async fn told_to_stop_while_no_worker_runs_it_ends() {
 }
 
 #[tokio::test]
+async fn a_child_that_is_not_its_own_is_reaped() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    // With `exec` the child of the shell becomes the supervisor's, as orphans become those of process 1.
+    command.args(["-c", "sleep 1 & echo orphan $!; exec \"$@\"", "sh"]);
+    command.arg(binary("longhaul-controller").unwrap());
+    command.args(["supervise", "--", "run", "--log-format=json", "--socket"]).arg(folder.path().join("s"));
+    command.arg("--source").arg(format!("dir:{}", folder.path().display()));
+    let mut supervisor = Process::start("supervisor", command).unwrap();
+    let id = supervisor.line("its child", |line| line.strip_prefix("orphan ")?.parse().ok()).await.unwrap();
+    let orphan = Pid::from_raw(id).unwrap();
+    assert!(!is_gone(orphan));
+    let gone = async {
+        while !is_gone(orphan) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    let worker = worker(&supervisor, 0).await;
+    assert!(!is_gone(worker), "the worker runs on");
+    assert_eq!(supervisor.stop().await.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
 async fn without_its_supervisor_a_worker_ends() {
     let mut world = World::plan().supervised(&[]).start().await.unwrap();
     let socket = world.folder().join("longhaul.sock");
