@@ -5,10 +5,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo build test scale reference tools fmt lint deny check ci clean
+.PHONY: help demo build test scale reference manifests tools fmt lint deny check ci clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## see it work: real objects, both programs, open tunnels; ONCE=1 checks and leaves
 	@echo "Building (the first time takes a few minutes)…"
@@ -30,6 +30,11 @@ reference: ## write the generated files anew: the CRD, the tables of the documen
 	mv crds/wsroutes.yaml.new crds/wsroutes.yaml
 	$(CARGO) build --locked --package controller --package proxy --bins
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test reference
+	$(MAKE) manifests
+
+manifests: ## render the chart anew: manifests/, what its tests compare with; needs Go for helm
+	@e2e/kube/build.sh helm
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test chart
 
 tools: ## fetch the clients that the tests drive into .cache (npm, pip; Chromium by apt as root)
 	@e2e/tools.sh

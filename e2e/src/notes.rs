@@ -6,6 +6,8 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
+use anyhow::Result;
+
 /// Something was measured that people want to see.
 pub fn measured(line: &str) {
     note("LONGHAUL_MEASURED", line);
@@ -14,6 +16,18 @@ pub fn measured(line: &str) {
 /// A test, or a part of it, could not be run.
 pub fn skipped(line: &str) {
     note("LONGHAUL_SKIPPED", line);
+}
+
+/// Whether a test can run, given what a look at its needs found; otherwise notes that it is skipped, or panics with
+/// `CI=true`, where nothing may be.
+pub fn can_run(test: &str, look: Result<()>) -> bool {
+    let Err(missing) = look else { return true };
+    assert!(
+        std::env::var_os("CI").is_none_or(|value| value != "true"),
+        "{test} cannot be skipped with CI=true, and {missing:#}"
+    );
+    skipped(&format!("{test}: {missing:#}"));
+    false
 }
 
 fn note(variable: &str, line: &str) {

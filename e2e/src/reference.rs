@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use serde_yaml::Value;
 
 /// Replaces what stands between `<!-- generated: NAME -->` and the next `<!-- end -->`.
 pub fn put(document: &str, name: &str, content: &str) -> Result<String> {
@@ -27,6 +28,44 @@ pub fn metrics(pages: &[(&str, &str)]) -> Result<String> {
         }
     }
     Ok(table)
+}
+
+/// The values of a Helm chart, from the comments in its `values.yaml`.
+///
+/// A comment directly above a key says what the key is, and all that is below the key belongs to it. So every value has a
+/// comment, its own or that of a group, and it has one only.
+pub fn values(text: &str) -> Result<String> {
+    let defaults: Value = serde_yaml::from_str(text)?;
+    let mut table = String::from("| value | default | meaning |\n| --- | --- | --- |\n");
+    let mut comment: Vec<&str> = Vec::new();
+    // The keys that lead to the line, each with its indentation and whether it has a comment.
+    let mut path: Vec<(usize, &str, bool)> = Vec::new();
+    for line in text.lines() {
+        let (indent, rest) = (line.len() - line.trim_start().len(), line.trim_start());
+        if let Some(words) = rest.strip_prefix("# ") {
+            comment.push(words);
+            continue;
+        }
+        let said = std::mem::take(&mut comment).join(" ");
+        let Some((key, value)) = rest.split_once(':').filter(|(key, _)| is_key(key)) else { continue };
+        path.truncate(path.iter().take_while(|(outer, ..)| *outer < indent).count());
+        let covered = path.iter().any(|(.., said)| *said);
+        path.push((indent, key, !said.is_empty()));
+        let name = path.iter().map(|(_, key, _)| *key).collect::<Vec<_>>().join(".");
+        ensure!(!covered || said.is_empty(), "{name} has a comment, and so has the group that it is in");
+        if !said.is_empty() {
+            let default = path.iter().try_fold(&defaults, |value, (_, key, _)| value.get(key));
+            let default = serde_json::to_string(default.with_context(|| format!("{name} is not a value"))?)?;
+            let _ = writeln!(table, "| `{name}` | `{default}` | {said} |");
+        } else if !covered && !value.trim().is_empty() {
+            bail!("{name} has no comment");
+        }
+    }
+    Ok(table)
+}
+
+fn is_key(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|letter| letter.is_ascii_alphanumeric())
 }
 
 struct Family {
@@ -83,6 +122,24 @@ longhaul_handshake_seconds_bucket{le=\"0.1\"} 0
         );
         let row = "| `longhaul_tunnels_closed_total{reason}` | counter | proxy | Tunnels that ended, by close reason |\n";
         assert!(table.contains(row), "{table}");
+    }
+
+    #[test]
+    fn a_value_is_a_row_with_its_default_and_its_comment() {
+        let text = "# Of the file.\n\n# Its name.\nname: \"\"\ngroup:\n  # What is\n  # wanted.\n  wanted:\n    cpu: 1\n  \
+                    # How many.\n  count: 2\n";
+        let rows = "| `name` | `\"\"` | Its name. |\n| `group.wanted` | `{\"cpu\":1}` | What is wanted. |\n| \
+                    `group.count` | `2` | How many. |\n";
+        let table = values(text).unwrap();
+        assert!(table.ends_with(&format!("| --- |\n{rows}")), "{table}");
+    }
+
+    #[test]
+    fn every_value_has_one_comment() {
+        let problem = |text| values(text).unwrap_err().to_string();
+        assert_eq!(problem("group:\n  count: 2\n"), "group.count has no comment");
+        let twice = "# A group.\ngroup:\n  # How many.\n  count: 2\n";
+        assert_eq!(problem(twice), "group.count has a comment, and so has the group that it is in");
     }
 
     #[test]

@@ -123,25 +123,32 @@ fn paths_that_cannot_be_read_and_bad_usage_are_told_apart() {
     }
 }
 
-/// What the README shows can be used as it stands.
+/// What the documentation shows can be used as it stands. (Values and other projects' objects are marked `yml`.)
 #[test]
-fn the_examples_of_the_readme_are_sound() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let readme = fs::read_to_string(readme).unwrap();
-    let examples: Vec<_> = readme
-        .split("```yaml\n")
-        .skip(1)
-        .filter_map(|rest| rest.split_once("```"))
-        .map(|(yaml, _)| yaml)
-        .collect();
-    assert!(examples.len() >= 2, "{} examples", examples.len());
-    let folder = tempfile::tempdir().unwrap();
-    for (number, example) in examples.iter().enumerate() {
-        fs::write(folder.path().join(format!("{number}.yaml")), example).unwrap();
+fn the_examples_of_the_documentation_are_sound() {
+    for document in ["README.md", "docs/install.md"] {
+        let readme =
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
+        let examples: Vec<_> = readme
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split_once("```"))
+            .map(|(yaml, _)| yaml)
+            .collect();
+        assert!(examples.len() >= 2, "{document}: {} examples", examples.len());
+        let folder = tempfile::tempdir().unwrap();
+        for (number, example) in examples.iter().enumerate() {
+            fs::write(folder.path().join(format!("{number}.yaml")), example).unwrap();
+        }
+        are_sound(document, folder.path());
     }
-    let done = check(folder.path(), &["--partial", "."]);
+}
+
+/// What is not among these files is in the cluster.
+fn are_sound(document: &str, folder: &Path) {
+    let done = check(folder, &["--partial", "."]);
     let said = text(&done.stdout);
-    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert_eq!(done.status.code(), Some(0), "{document}: {said}");
     let remarks = said.lines().filter(|line| line.contains("warning: "));
-    assert!(remarks.clone().all(|line| line.contains(" among these files")), "{said}");
+    assert!(remarks.clone().all(|line| line.contains(" among these files")), "{document}: {said}");
 }

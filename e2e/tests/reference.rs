@@ -50,3 +50,10 @@ fn annotations() {
     hold("docs/annotations.md", &[("served", served.clone()), ("others", others)]);
     hold("README.md", &[("annotations", served)]);
 }
+
+#[test]
+fn values_of_the_chart() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/longhaul/values.yaml");
+    let table = reference::values(&fs::read_to_string(path).unwrap()).unwrap();
+    hold("charts/longhaul/README.md", &[("values", table)]);
+}
