@@ -9,11 +9,20 @@
 pub mod admin;
 pub mod args;
 pub mod check;
+pub mod complaint;
+pub mod lease;
 pub mod metrics;
 pub mod overview;
+pub mod pace;
+pub mod peers;
+pub mod programmed;
 pub mod publish;
 pub mod reconcile;
 pub mod source;
+pub mod version;
+
+#[cfg(test)]
+mod memory_api;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

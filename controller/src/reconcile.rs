@@ -20,6 +20,7 @@ use translate::{Outcome, Report, Settings, Store, Translator};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::source::Batch;
+use crate::version::Version;
 
 /// The shortest time between two translations.
 pub const PACE: Duration = Duration::from_millis(100);
@@ -43,8 +44,26 @@ pub struct View {
     pub reports: OrdMap<ObjectRef, Arc<Report>>,
     /// What is wrong with objects.
     pub diagnostics: OrdSet<Diagnostic>,
-    /// Every object in the store, with the first generation that its present version is part of.
-    pub since: OrdMap<ObjectRef, u64>,
+    /// Every object in the store, and since when its present version is published.
+    pub since: OrdMap<ObjectRef, Since>,
+    /// The number of the generation that came of it; 0 before the first.
+    pub number: u64,
+}
+
+/// Since when an object is published as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The first generation that its present version is part of.
+    pub number: u64,
+    /// Its present version, of objects from an API server.
+    pub version: Option<Version>,
+}
+
+impl View {
+    /// The first generation that an object's present version is part of.
+    pub fn since(&self, object: &ObjectRef) -> u64 {
+        self.since.get(object).map_or(0, |since| since.number)
+    }
 }
 
 /// The owner of the store.
@@ -141,16 +160,21 @@ impl Reconciler {
         let number = self.publisher.publish(&outcome.snapshot);
         let mut since = self.view.borrow().since.clone();
         for object in std::mem::take(&mut self.touched) {
-            if self.store.contains(&object) {
-                since.insert(object, number);
-            } else {
+            let Some(version) = self.store.object(&object).map(Version::of) else {
                 since.remove(&object);
+                continue;
+            };
+            // What differs in nothing that is read (its status, say) is published already.
+            let same = |before: &Since| version.is_some() && before.version == version;
+            if !since.get(&object).is_some_and(same) {
+                since.insert(object, Since { number, version });
             }
         }
         self.view.send_replace(Arc::new(View {
             reports: outcome.reports,
             diagnostics: outcome.diagnostics,
             since,
+            number,
         }));
     }
 
@@ -275,7 +299,7 @@ mod tests {
         setup.changes.send(vec![Change::Delete(panic), Change::Upsert(service("b"))]).await.unwrap();
         let view = setup.view.wait_for(|view| view.diagnostics.is_empty()).await.unwrap().clone();
         assert_eq!(published.borrow().as_ref().unwrap().generation.number, 2);
-        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, *since)).collect();
+        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, since.number)).collect();
         assert_eq!(since, [("a", 1), ("b", 2)]);
         let memory: Vec<_> = view.reports.keys().map(|count| &*count.name).collect();
         assert_eq!(memory, ["1"], "what a panicking translation remembered is thrown away");
