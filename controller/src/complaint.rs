@@ -20,27 +20,26 @@ impl Complaint {
 
     /// About a request.
     pub fn about(&mut self, error: &Error, effect: &str) {
-        self.say(reason(error), effect);
+        self.say(&reason(error), effect);
     }
 
     /// About a watch.
     pub fn about_watch(&mut self, error: &watcher::Error, effect: &str) {
-        self.say(
-            match error {
-                watcher::Error::InitialListFailed(error)
-                | watcher::Error::WatchStartFailed(error)
-                | watcher::Error::WatchFailed(error) => reason(error),
-                watcher::Error::WatchError(status) => of_status(status),
-                watcher::Error::NoResourceVersion => error.to_string(),
-            },
-            effect,
-        );
+        let reason = match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => reason(error),
+            watcher::Error::WatchError(status) => of_status(status),
+            watcher::Error::NoResourceVersion => error.to_string(),
+        };
+        self.say(&reason, effect);
     }
 
-    fn say(&mut self, reason: String, effect: &str) {
-        if self.said.as_ref() != Some(&reason) {
-            tracing::warn!("{} cannot be used: {reason}; until then {effect}", self.subject);
-            self.said = Some(reason);
+    /// For this reason, with this effect.
+    pub fn say(&mut self, reason: &str, effect: &str) {
+        if self.said.as_deref() != Some(reason) {
+            tracing::warn!("{} cannot be used: {reason}; until that is put right, {effect}", self.subject);
+            self.said = Some(reason.into());
         }
     }
 

@@ -6,11 +6,14 @@
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
+pub mod addresses;
 pub mod admin;
 pub mod args;
 pub mod check;
 pub mod complaint;
+pub mod events;
 pub mod lease;
+pub mod live;
 pub mod metrics;
 pub mod overview;
 pub mod pace;
@@ -19,6 +22,7 @@ pub mod programmed;
 pub mod publish;
 pub mod reconcile;
 pub mod source;
+pub mod status;
 pub mod version;
 
 #[cfg(test)]

@@ -147,7 +147,7 @@ impl State {
                 };
                 if query.contains("fieldManager") {
                     // One manager: what it does not say any more is gone.
-                    object["status"] = body["status"].clone();
+                    object["status"] = body.get("status").cloned().unwrap_or_else(|| json!({}));
                 } else {
                     for (key, value) in body.as_object().unwrap() {
                         object[key] = value.clone();

@@ -56,14 +56,20 @@ impl Bucket {
 
     /// Takes a permit, or says when there will be one.
     pub fn take(&mut self, now: Instant) -> Result<(), Instant> {
-        let full = self.full.map_or(now, |full| full.max(now));
-        let next = full + self.each;
-        let latest = now + self.each * self.most;
-        if next > latest {
-            return Err(now + (next - latest));
-        }
-        self.full = Some(next);
+        self.full = Some(self.after(now)?);
         Ok(())
+    }
+
+    /// Whether there is a permit, or when there will be one.
+    pub fn peek(&self, now: Instant) -> Result<(), Instant> {
+        self.after(now).map(drop)
+    }
+
+    /// When it would be full after one more is taken.
+    fn after(&self, now: Instant) -> Result<Instant, Instant> {
+        let full = self.full.map_or(now, |full| full.max(now)) + self.each;
+        let latest = now + self.each * self.most;
+        if full > latest { Err(now + (full - latest)) } else { Ok(full) }
     }
 }
 

@@ -75,6 +75,9 @@ pub struct Pod<'a> {
 
 /// The condition `Programmed` of an object, from every pod that counts.
 pub fn condition(pods: &[Pod<'_>]) -> Condition {
+    if pods.is_empty() {
+        return because(Reason::NoProxy, "no Longhaul pod is Ready".into());
+    }
     let rejected = pods.iter().find_map(|pod| {
         let holding = pod.holding.filter(|holding| holding.state == State::Rejected)?;
         Some(match pod.name {
@@ -205,6 +208,7 @@ mod tests {
                 vec![held(), holding(State::Pending, 1, 2), holding(State::NoProxy, 0, 0)],
                 "Pending: 2/4 proxies; pod-1 is not there yet, pod-2 has no proxy",
             ),
+            (vec![], "NoProxy: no Longhaul pod is Ready"),
             (vec![holding(State::NoProxy, 0, 0); 2], "NoProxy: no proxy is connected"),
             (vec![held(), None, holding(State::Rejected, 1, 1)], "Rejected: pod-2: odd"),
             (
