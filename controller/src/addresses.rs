@@ -60,7 +60,8 @@ pub async fn follow_service(
     let api: Api<Service> = Api::namespaced(client, &namespace);
     let this = watcher::Config::default().fields(&format!("metadata.name={name}"));
     let mut events = watcher::watcher(api, this).default_backoff().boxed();
-    let mut complaint = Complaint::new(format!("the Service {namespace}/{name} of --publish-service"));
+    let mut complaint =
+        Complaint::new(format!("the Service {namespace}/{name} of --publish-service cannot be followed"));
     let mut found = None;
     while let Some(event) = events.next().await {
         match event {
@@ -93,7 +94,7 @@ pub async fn follow_nodes(
     addresses: watch::Sender<Addresses>,
 ) {
     let api: Api<Node> = Api::all(client);
-    let mut complaint = Complaint::new("the nodes of --publish-node-addresses");
+    let mut complaint = Complaint::new("the nodes of --publish-node-addresses cannot be read");
     let mut backoff = Backoff::new(PAUSES.0, PAUSES.1);
     loop {
         let names: Option<BTreeSet<_>> = peers
@@ -111,7 +112,7 @@ pub async fn follow_nodes(
                 }
                 Err(reason) => {
                     complaint.say(&reason, EFFECT);
-                    backoff.next()
+                    backoff.pause()
                 }
             },
         };
@@ -143,9 +144,11 @@ fn tell(addresses: &watch::Sender<Addresses>, found: Vec<Address>) {
     addresses.send_if_modified(|addresses| {
         let differs = addresses.as_deref() != Some(&*found);
         if differs {
+            let values: Vec<_> = found.iter().map(|address| &*address.value).collect();
             tracing::info!(
-                addresses = found.iter().map(|address| &*address.value).collect::<Vec<_>>().join(", "),
-                "where clients reach the proxies"
+                addresses = values.join(", "),
+                "objects show {} addresses from now on",
+                values.len()
             );
             *addresses = Some(found.into());
         }
@@ -154,9 +157,9 @@ fn tell(addresses: &watch::Sender<Addresses>, found: Vec<Address>) {
 }
 
 fn of_service(service: &Service) -> Vec<Address> {
-    let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let balanced = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
-    let balanced: Vec<_> = balanced
+    let status = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let shown = status.and_then(|status| status.ingress.as_ref()).into_iter().flatten();
+    let balanced: Vec<_> = shown
         .filter_map(|ingress| {
             let hostname = || ingress.hostname.as_ref().filter(|name| !name.is_empty()).cloned();
             ingress

@@ -13,7 +13,7 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// About this, as a plural: `the EndpointSlices of Service a/b`.
+    /// About this: `the EndpointSlices of Service a/b cannot be watched`.
     pub fn new(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), said: None }
     }
@@ -38,7 +38,7 @@ impl Complaint {
     /// For this reason, with this effect.
     pub fn say(&mut self, reason: &str, effect: &str) {
         if self.said.as_deref() != Some(reason) {
-            tracing::warn!("{} cannot be used: {reason}; until that is put right, {effect}", self.subject);
+            tracing::warn!("{}: {reason}; until that is put right, {effect}", self.subject);
             self.said = Some(reason.into());
         }
     }
@@ -46,7 +46,7 @@ impl Complaint {
     /// It works.
     pub fn over(&mut self) {
         if self.said.take().is_some() {
-            tracing::info!("{} can be used again", self.subject);
+            tracing::info!("resolved: {}", self.subject);
         }
     }
 }
@@ -83,7 +83,7 @@ mod tests {
     fn each_reason_is_said_once_until_it_is_over() {
         let error = |code, reason: &str| Error::Api(Status::failure("no", reason).with_code(code).boxed());
         let (forbidden, internal) = (error(403, "Forbidden"), error(500, "InternalError"));
-        let mut complaint = Complaint::new("Leases");
+        let mut complaint = Complaint::new("Leases cannot be used");
         let mut said = Vec::new();
         for error in [&forbidden, &forbidden, &internal] {
             complaint.about(error, "nothing is written");

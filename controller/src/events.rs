@@ -267,7 +267,7 @@ impl Recorder {
             self.metrics.event(result);
         }
         self.paused = match done {
-            Done::Failed(_) => Some(now + self.backoff.next()),
+            Done::Failed(_) => Some(now + self.backoff.pause()),
             _ => {
                 self.backoff.reset();
                 None

@@ -24,6 +24,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::complaint::Complaint;
 use crate::metrics::Metrics;
 use crate::pace::{Backoff, jittered};
 use candidate::{Answer, Candidate, Move, Record};
@@ -74,6 +75,9 @@ impl Leadership {
     }
 }
 
+/// What is said while the Lease cannot be used.
+const EFFECT: &str = "this replica writes no status and no Events";
+
 /// Who stands for election, and where.
 #[derive(Clone, Debug)]
 pub struct Standing {
@@ -101,8 +105,9 @@ pub struct Elector {
     candidate: Candidate,
     leadership: watch::Sender<Leadership>,
     metrics: Arc<Metrics>,
-    /// What stands in the way, as it was said last.
-    complaint: Option<String>,
+    complaint: Complaint,
+    /// What stands in the way is in the way of reading, too.
+    blind: bool,
 }
 
 impl Elector {
@@ -115,7 +120,9 @@ impl Elector {
         let (leadership, receiver) = watch::channel(Leadership::default());
         let api = Api::namespaced(client, &standing.namespace);
         let candidate = Candidate::new(standing.identity.clone());
-        (Self { api, standing, candidate, leadership, metrics, complaint: None }, receiver)
+        let (namespace, name) = (&standing.namespace, &standing.name);
+        let complaint = Complaint::new(format!("the lease {namespace}/{name} cannot be used"));
+        (Self { api, standing, candidate, leadership, metrics, complaint, blind: false }, receiver)
     }
 
     /// Stands until `stop`, and gives the lease back once `idle` says that nothing is being written any more.
@@ -141,13 +148,15 @@ impl Elector {
                     self.tell(self.candidate_leads());
                     match took {
                         Took::Effect => {
-                            backoff.reset();
+                            if !matches!(step, Move::Look) {
+                                backoff.reset();
+                            }
                             began
                         }
                         Took::Contest => Instant::now() + jittered(CONTEST),
                         // Whoever leads has little time to lose.
                         Took::Nothing if self.leads() => Instant::now() + jittered(PAUSES.0),
-                        Took::Nothing => Instant::now() + backoff.next(),
+                        Took::Nothing => Instant::now() + backoff.pause(),
                     }
                 }
             };
@@ -185,16 +194,20 @@ impl Elector {
             Ok(Ok(None)) => (Answer::Missing, Took::Effect),
             Ok(Err(Error::Api(status))) if is_contest(step, &status) => (Answer::Lost, Took::Contest),
             Ok(Err(error)) => {
-                self.complain(&error);
+                self.complaint.about(&error, EFFECT);
                 (Answer::Unknown, Took::Nothing)
             }
             Err(_) => {
-                self.complain_of(format!("the API server did not answer within {limit:?}"));
+                self.complaint.say("the API server does not answer in time", EFFECT);
                 (Answer::Unknown, Took::Nothing)
             }
         };
-        if !matches!(took, Took::Nothing) && self.complaint.take().is_some() {
-            tracing::info!(lease = self.standing.name, "the lease can be used again");
+        let looked = matches!(step, Move::Look);
+        match took {
+            Took::Nothing => self.blind = looked,
+            // That it can be read does not mean that it can be written.
+            Took::Effect | Took::Contest if self.blind || !looked => self.complaint.over(),
+            Took::Effect | Took::Contest => {}
         }
         self.candidate.answered(step, answer, began, Instant::now());
         took
@@ -281,30 +294,6 @@ impl Elector {
             *leadership = next;
             differs
         });
-    }
-
-    fn complain(&mut self, error: &Error) {
-        let namespace = &self.standing.namespace;
-        self.complain_of(match error {
-            Error::Api(status) if status.is_forbidden() => format!(
-                "permission is refused: {}; a Role in {namespace} must let it create, get and update leases",
-                status.message
-            ),
-            Error::Api(status) => format!("the API server says {}: {}", status.code, status.message),
-            error => format!("{error}"),
-        });
-    }
-
-    /// Each thing once, until it goes or another one stands in the way.
-    fn complain_of(&mut self, complaint: String) {
-        if self.complaint.as_ref() != Some(&complaint) {
-            let (namespace, name) = (&self.standing.namespace, &self.standing.name);
-            tracing::warn!(
-                "the lease {namespace}/{name} cannot be used, so no status and no Events are written by this \
-                 replica: {complaint}"
-            );
-            self.complaint = Some(complaint);
-        }
     }
 }
 

@@ -40,7 +40,9 @@ struct State {
     objects: BTreeMap<String, Value>,
     version: u64,
     served: Vec<Served>,
-    /// By the beginning of a path; the longest that fits counts.
+    /// How many requests came.
+    asked: usize,
+    /// By the beginning of a path, or of a method and a path; the longest that fits counts.
     moods: BTreeMap<String, Mood>,
 }
 
@@ -75,6 +77,11 @@ impl MemoryApi {
         self.0.lock().unwrap().moods.insert(prefix.into(), mood);
     }
 
+    /// How many requests came, served or not.
+    pub(crate) fn asked(&self) -> usize {
+        self.0.lock().unwrap().asked
+    }
+
     /// What was served of paths with this in them.
     pub(crate) fn served(&self, part: &str) -> Vec<Served> {
         let state = self.0.lock().unwrap();
@@ -86,7 +93,7 @@ impl MemoryApi {
         let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
         let body = serde_json::from_slice(&body).unwrap_or_default();
         let path = head.uri.path().to_owned();
-        let mood = self.0.lock().unwrap().mood_of(&path);
+        let mood = self.0.lock().unwrap().mood_of(&head.method, &path);
         let (status, answer) = match mood {
             Mood::Stalled => std::future::pending().await,
             Mood::Refusing(code, reason) => failure(code, reason),
@@ -97,7 +104,7 @@ impl MemoryApi {
             }
         };
         if mood == Mood::Mute {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         let mut response = Response::new(Full::new(answer.to_string().into()));
         *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -106,8 +113,11 @@ impl MemoryApi {
 }
 
 impl State {
-    fn mood_of(&self, path: &str) -> Mood {
-        let fitting = self.moods.iter().filter(|(prefix, _)| path.starts_with(&**prefix));
+    fn mood_of(&mut self, method: &Method, path: &str) -> Mood {
+        self.asked += 1;
+        let request = format!("{method} {path}");
+        let fits = |prefix: &str| path.starts_with(prefix) || request.starts_with(prefix);
+        let fitting = self.moods.iter().filter(|(prefix, _)| fits(prefix));
         fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, mood)| mood.clone()).unwrap_or_default()
     }
 

@@ -26,7 +26,7 @@ impl Backoff {
     }
 
     /// The pause after one more failure.
-    pub fn next(&mut self) -> Duration {
+    pub fn pause(&mut self) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
         jittered(pause)
@@ -97,10 +97,10 @@ mod tests {
         let (shortest, longest) = (Duration::from_secs(1), Duration::from_secs(5));
         let mut backoff = Backoff::new(shortest, longest);
         for expected in [1, 2, 4, 5, 5] {
-            let (pause, expected) = (backoff.next(), Duration::from_secs(expected));
+            let (pause, expected) = (backoff.pause(), Duration::from_secs(expected));
             assert!(pause >= expected.mul_f64(0.8) && pause <= expected.mul_f64(1.2), "{pause:?}");
         }
         backoff.reset();
-        assert!(backoff.next() <= shortest.mul_f64(1.2));
+        assert!(backoff.pause() <= shortest.mul_f64(1.2));
     }
 }

@@ -46,7 +46,8 @@ pub async fn follow(client: Client, namespace: String, service: String, peers: w
     let mut events = watcher::watcher(api, slices).default_backoff().boxed();
     let mut known = BTreeMap::new();
     let mut next = BTreeMap::new();
-    let mut complaint = Complaint::new(format!("the EndpointSlices of Service {namespace}/{service}"));
+    let mut complaint =
+        Complaint::new(format!("the EndpointSlices of Service {namespace}/{service} cannot be watched"));
     while let Some(event) = events.next().await {
         match event {
             Ok(Event::Init) => {
@@ -111,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn endpoint(pod: &str, address: &str, conditions: Value) -> Value {
+    fn endpoint(pod: &str, address: &str, conditions: &Value) -> Value {
         json!({
             "addresses": [address],
             "conditions": conditions,
@@ -136,15 +137,15 @@ mod tests {
                 "a",
                 &observe,
                 &[
-                    endpoint("ready", "10.0.0.1", json!({"ready": true})),
-                    endpoint("silent", "10.0.0.2", json!({})),
-                    endpoint("unready", "10.0.0.3", json!({"ready": false})),
+                    endpoint("ready", "10.0.0.1", &json!({"ready": true})),
+                    endpoint("silent", "10.0.0.2", &json!({})),
+                    endpoint("unready", "10.0.0.3", &json!({"ready": false})),
                     json!({"addresses": ["10.0.0.4"], "targetRef": {"kind": "Node", "name": "no-pod"}}),
                     json!({"addresses": ["10.0.0.5"]}),
                 ],
             ),
-            slice("b", &observe, &[endpoint("ready", "fd00::1", json!({"ready": true}))]),
-            slice("c", &json!({"name": "other", "port": 9}), &[endpoint("else", "10.0.0.6", json!({}))]),
+            slice("b", &observe, &[endpoint("ready", "fd00::1", &json!({"ready": true}))]),
+            slice("c", &json!({"name": "other", "port": 9}), &[endpoint("else", "10.0.0.6", &json!({}))]),
         ];
         let pods = pods(slices.iter());
         let found: Vec<_> = pods.iter().map(|(name, peer)| (&**name, peer.address.to_string())).collect();

@@ -209,6 +209,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::networking::v1::Ingress;
     use snapshot::{HostPattern, Key};
     use tokio::task::JoinSet;
     use translate::{Change, Kind, Object};
@@ -313,6 +314,32 @@ mod tests {
             .await
             .unwrap();
         assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
+    }
+
+    fn ingress(generation: i64, label: &str) -> Object {
+        let mut ingress = Ingress::default();
+        ingress.metadata.name = Some("i".into());
+        ingress.metadata.uid = Some("u".into());
+        ingress.metadata.generation = Some(generation);
+        ingress.metadata.labels = Some([("label".to_owned(), label.to_owned())].into());
+        Object::Ingress(Arc::new(ingress))
+    }
+
+    #[tokio::test]
+    async fn what_differs_in_nothing_that_is_read_is_published_already() {
+        let mut setup = start(|| Box::new(hosts));
+        setup.changes.send([vec![Change::Upsert(ingress(1, "a"))], synced()].concat()).await.unwrap();
+        let object = ingress(1, "a").reference();
+        setup.view.wait_for(|view| view.since(&object) == 1).await.unwrap();
+        let batch = vec![Change::Upsert(ingress(1, "b")), Change::Upsert(service("b"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 2).await.unwrap().clone();
+        assert_eq!((view.since(&object), view.since(&service("b").reference())), (1, 2));
+        let batch = vec![Change::Upsert(ingress(2, "b")), Change::Upsert(service("c"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 3).await.unwrap().clone();
+        assert_eq!(view.since(&object), 3);
+        assert_eq!(view.since[&object].version, Version::of(&ingress(2, "a")));
     }
 
     #[tokio::test(start_paused = true)]

@@ -176,7 +176,7 @@ impl Inputs {
             {
                 return;
             }
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         tokio::select! {
             () = changed(Some(&mut self.leadership)) => self.leadership.mark_changed(),
@@ -395,7 +395,9 @@ impl Writer {
                 self.telling -= 1;
                 let effect = "objects do not get all their Events";
                 match &done {
-                    Done::Failed(error) => self.complaint("Event", "Events").about(error, effect),
+                    Done::Failed(error) => {
+                        self.complaint("Event", "Events cannot be written").about(error, effect);
+                    }
                     Done::Impossible(reason) => {
                         tracing::warn!(
                             namespace = job.namespace,
@@ -403,7 +405,7 @@ impl Writer {
                             "an Event is given up: {reason}"
                         );
                     }
-                    _ => self.complaint("Event", "Events").over(),
+                    _ => self.complaint("Event", "Events cannot be written").over(),
                 }
                 self.recorder.done(&job, &done, now, Timestamp::now());
             }
@@ -414,11 +416,11 @@ impl Writer {
         let object = write.object.clone();
         self.writing.remove(&object);
         let (kind, subject) = if object.kind == Kind::WsRoute.as_str() {
-            ("WsRoute", "the status of WsRoutes")
+            ("WsRoute", "the status of WsRoutes cannot be written")
         } else {
-            ("Ingress", "the status of Ingresses")
+            ("Ingress", "the status of Ingresses cannot be written")
         };
-        let effect = "it does not say everywhere what is true";
+        let effect = "it may say what is not true any more";
         let result = match result {
             Ok(status) => {
                 self.complaint(kind, subject).over();

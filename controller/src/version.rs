@@ -17,19 +17,21 @@ pub struct Version {
     pub uid: String,
     /// `metadata.generation`: the API server raises it with every change of the spec.
     pub generation: i64,
-    /// A hash of the annotations that are read: they change without the generation.
+    /// A hash of the annotations that are read: an Ingress changes by them without its generation.
     pub annotations: u64,
 }
 
 impl Version {
     /// Of an Ingress or WsRoute that came from an API server; files have no versions.
     pub fn of(object: &Object) -> Option<Self> {
-        if !matches!(object.kind(), Kind::Ingress | Kind::WsRoute) {
-            return None;
-        }
         let metadata = object.metadata();
-        let (uid, generation) = (metadata.uid.clone()?, metadata.generation?);
-        Some(Self { uid, generation, annotations: annotations(metadata) })
+        let annotations = match object.kind() {
+            Kind::Ingress => annotations(metadata),
+            // Everything that it says stands in its spec.
+            Kind::WsRoute => 0,
+            _ => return None,
+        };
+        Some(Self { uid: metadata.uid.clone()?, generation: metadata.generation?, annotations })
     }
 }
 
@@ -49,26 +51,27 @@ fn annotations(metadata: &ObjectMeta) -> u64 {
 mod tests {
     use std::sync::Arc;
 
+    use crds::wsroute::WsRoute;
     use k8s_openapi::api::core::v1::Service;
     use k8s_openapi::api::networking::v1::Ingress;
     use serde_json::json;
 
     use super::*;
 
-    fn version(metadata: serde_json::Value) -> Option<Version> {
+    fn version(metadata: &serde_json::Value) -> Option<Version> {
         let ingress: Ingress = serde_json::from_value(json!({"metadata": metadata})).unwrap();
         Version::of(&Object::Ingress(Arc::new(ingress)))
     }
 
     #[test]
     fn only_what_is_read_makes_a_version() {
-        let base = version(json!({"uid": "u", "generation": 1})).unwrap();
+        let base = version(&json!({"uid": "u", "generation": 1})).unwrap();
         let same = [
             json!({"uid": "u", "generation": 1, "resourceVersion": "9", "labels": {"a": "b"}}),
             json!({"uid": "u", "generation": 1, "annotations": {"kubectl.kubernetes.io/restartedAt": "x"}}),
         ];
         for metadata in same {
-            assert_eq!(version(metadata.clone()).as_ref(), Some(&base), "{metadata}");
+            assert_eq!(version(&metadata).as_ref(), Some(&base), "{metadata}");
         }
         let others = [
             json!({"uid": "v", "generation": 1}),
@@ -80,16 +83,24 @@ mod tests {
         ];
         let mut seen = std::collections::BTreeSet::from([base]);
         for metadata in others {
-            assert!(seen.insert(version(metadata.clone()).unwrap()), "{metadata}");
+            assert!(seen.insert(version(&metadata).unwrap()), "{metadata}");
         }
     }
 
     #[test]
-    fn files_and_other_kinds_have_none() {
-        assert_eq!(version(json!({"name": "a"})), None);
-        assert_eq!(version(json!({"uid": "u"})), None);
+    fn files_and_other_kinds_have_none_and_wsroutes_no_annotations() {
+        assert_eq!(version(&json!({"name": "a"})), None);
+        assert_eq!(version(&json!({"uid": "u"})), None);
         let service: Service =
             serde_json::from_value(json!({"metadata": {"uid": "u", "generation": 1}})).unwrap();
         assert_eq!(Version::of(&Object::Service(Arc::new(service))), None);
+        let annotations = [("longhaul.dev/idle-timeout".to_owned(), "1h".to_owned())];
+        let mut route = WsRoute::default();
+        route.metadata.uid = Some("u".into());
+        route.metadata.generation = Some(1);
+        let plain = Version::of(&Object::WsRoute(Arc::new(route.clone())));
+        route.metadata.annotations = Some(annotations.into());
+        assert_eq!(Version::of(&Object::WsRoute(Arc::new(route))), plain);
+        assert!(plain.is_some());
     }
 }

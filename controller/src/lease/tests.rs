@@ -1,3 +1,5 @@
+//! The election between replicas, over a server in memory and with time that is paused.
+
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -114,27 +116,34 @@ async fn without_answers_leadership_ends_at_its_deadline_and_comes_back() {
         tokio::time::sleep(Duration::from_secs(10)).await;
         assert!(!one.leads());
         api.mood(PATH, Mood::Well);
-        timeout(Duration::from_secs(60), one.led()).await.unwrap();
+        timeout(Duration::from_mins(1), one.led()).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn permission_that_is_refused_is_asked_for_ever_more_rarely() {
     let api = MemoryApi::default();
-    api.mood("/apis/coordination.k8s.io", Mood::Refusing(403, "Forbidden"));
-    let one = Replica::start(&api, "one");
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    let leases = "/apis/coordination.k8s.io";
+    api.mood(leases, Mood::Refusing(403, "Forbidden"));
+    let mut one = Replica::start(&api, "one");
+    tokio::time::sleep(Duration::from_mins(10)).await;
     assert!(!one.leads());
-    api.mood("/apis/coordination.k8s.io", Mood::Well);
-    let mut one = one;
+    assert!((20..=40).contains(&api.asked()), "{} times in ten minutes", api.asked());
+    api.mood(leases, Mood::Well);
     timeout(PAUSES.1 * 2, one.led()).await.unwrap();
+    // To be allowed to read it is not enough.
+    api.mood(&format!("PUT {leases}"), Mood::Refusing(403, "Forbidden"));
+    one.unled().await;
+    let before = api.asked();
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert!((40..=80).contains(&(api.asked() - before)), "{} times in ten minutes", api.asked() - before);
 }
 
 /// One keeps losing its answers, one its requests; a third one comes and goes.
 #[tokio::test(start_paused = true)]
 async fn never_two_at_any_time() {
     let api = MemoryApi::default();
-    let mut replicas = vec![Replica::start(&api, "a"), Replica::start(&api, "b"), Replica::start(&api, "c")];
+    let mut replicas = ["a", "b", "c"].map(|name| Replica::start(&api, name));
     let moods = [Mood::Well, Mood::Mute, Mood::Well, Mood::Stalled, Mood::Refusing(409, "Conflict")];
     let mut led = 0;
     for step in 0..3_000_u32 {

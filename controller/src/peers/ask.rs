@@ -105,9 +105,8 @@ impl Asker {
             self.forget(&others, &wanted);
             let asked = self.round(&others, &wanted).await;
             pause = match asked {
-                Round::News => SHORTEST,
+                Round::News | Round::Nothing => SHORTEST,
                 Round::Same => (pause * 3 / 2).min(LONGEST),
-                Round::Nothing => SHORTEST,
             };
             let next = Instant::now() + pause;
             let changed = tokio::select! {

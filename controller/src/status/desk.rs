@@ -456,7 +456,7 @@ impl Desk {
     pub(super) fn failed(&mut self, object: &ObjectRef, now: Instant) {
         let (backoff, until) =
             self.failing.entry(object.clone()).or_insert_with(|| (Backoff::new(PAUSES.0, PAUSES.1), now));
-        *until = now + backoff.next();
+        *until = now + backoff.pause();
         self.later.insert((*until, object.clone()));
     }
 }
@@ -497,8 +497,9 @@ fn differing<V: Clone + PartialEq>(
     after: &OrdMap<ObjectRef, V>,
 ) -> impl Iterator<Item = ObjectRef> {
     before.diff(after).map(|item| match item {
-        DiffItem::Add(object, _) | DiffItem::Remove(object, _) => object.clone(),
-        DiffItem::Update { new: (object, _), .. } => object.clone(),
+        DiffItem::Add(object, _)
+        | DiffItem::Remove(object, _)
+        | DiffItem::Update { new: (object, _), .. } => object.clone(),
     })
 }
 

@@ -1,3 +1,5 @@
+//! The whole of it over a server in memory and with time that is paused: who writes, what, and how often.
+
 use crds::wsroute::{Address, AddressKind};
 use hyper::Method;
 use serde_json::json;
@@ -22,7 +24,7 @@ struct Cluster {
     proxies: watch::Sender<Proxies>,
     lives: watch::Sender<Lives>,
     published: watch::Sender<Option<Published>>,
-    tasks: JoinSet<()>,
+    _tasks: JoinSet<()>,
 }
 
 fn path(object: &ObjectRef) -> String {
@@ -73,7 +75,7 @@ impl Cluster {
             proxies: watch::Sender::new(Proxies::from([(1, proxy)])),
             lives,
             published: watch::Sender::new(None),
-            tasks,
+            _tasks: tasks,
         }
     }
 

@@ -1,3 +1,5 @@
+//! One candidate step by step, and three of them in a world that stalls, loses and delays.
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Questions to pods that answer by the real admin server, to some that do not, and to strangers.
+
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

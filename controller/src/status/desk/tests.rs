@@ -1,3 +1,5 @@
+//! What is due and when, event by event; and that whatever happens comes to rest at the same.
+
 use crds::wsroute::{Address, AddressKind, WsRouteStatus};
 use proptest::prelude::*;
 use snapshot::frame::Generation;
@@ -149,9 +151,9 @@ fn sayings(verdict: &Verdict) -> Vec<String> {
     sayings.iter().map(|saying| format!("{:?} {}: {}", saying.type_, saying.reason, saying.note)).collect()
 }
 
-fn pods(names: &[&str]) -> Peers {
+fn pods(names: &[&str]) -> Arc<BTreeMap<String, Peer>> {
     let peer = Peer { address: "192.0.2.9:1".parse().unwrap(), node: None };
-    Some(Arc::new(names.iter().map(|name| ((*name).to_owned(), peer.clone())).collect()))
+    Arc::new(names.iter().map(|name| ((*name).to_owned(), peer.clone())).collect())
 }
 
 fn heard(pod: &str, object: &ObjectRef, generation: i64, state: State) -> Heard {
@@ -201,7 +203,7 @@ fn every_ready_pod_counts_and_one_that_joins_later_changes_nothing() {
         ["False Pending: the other Longhaul pods are not known yet"]
     );
     world.pass(2_000);
-    world.desk.take_peers(pods(&[ME, "pod-b"]));
+    world.desk.take_peers(Some(pods(&[ME, "pod-b"])));
     assert_eq!(World::programmed(&world.work(true)), ["False Pending: 1/2 proxies; pod-b is not there yet"]);
     assert_eq!(world.desk.wanted().get(&route("r")), Some(&version(1)));
     world.desk.take_heard(heard("pod-b", &route("r"), 1, State::Pending));
@@ -221,7 +223,7 @@ fn every_ready_pod_counts_and_one_that_joins_later_changes_nothing() {
     );
     world.desk.take_heard(heard("pod-b", &route("r"), 1, State::Held));
     assert_eq!(World::programmed(&world.work(true)), ["True Programmed: 2/2 proxies"]);
-    world.desk.take_peers(pods(&[ME, "pod-b", "pod-c"]));
+    world.desk.take_peers(Some(pods(&[ME, "pod-b", "pod-c"])));
     world.desk.again(route("r"));
     assert!(world.work(true).is_empty());
     world.desk.take_proxies(Proxies::new(), BTreeMap::new());
@@ -270,7 +272,7 @@ fn what_is_not_accepted_is_never_programmed() {
 
 #[test]
 fn an_ingress_shows_addresses_and_is_announced_once() {
-    let mut world = World::new(Some(pods(&[ME, "pod-b"])), Some(None));
+    let mut world = World::new(Some(Some(pods(&[ME, "pod-b"]))), Some(None));
     let number = world.apply(&ingress("i"), 1, true);
     world.acknowledge(number);
     assert!(world.work(true).is_empty(), "no address is known yet");
@@ -462,7 +464,7 @@ proptest! {
     #[test]
     fn it_comes_to_rest_at_what_a_fresh_one_would_say(happenings in prop::collection::vec(happening(), 0..40)) {
         let objects = [route("a"), route("b"), ingress("c")];
-        let mut world = World::new(Some(pods(&[ME])), Some(None));
+        let mut world = World::new(Some(Some(pods(&[ME]))), Some(None));
         let mut generation = 0;
         for happening in happenings {
             match happening {
@@ -475,7 +477,7 @@ proptest! {
                     let proxies = world.desk.proxies.clone();
                     world.desk.take_proxies(proxies, [(objects[index].clone(), "bad".to_owned())].into());
                 }
-                Happening::Peers(count) => world.desk.take_peers(pods(&[ME, "pod-b"][..count.min(2)])),
+                Happening::Peers(count) => world.desk.take_peers(Some(pods(&[ME, "pod-b"][..count.min(2)]))),
                 Happening::Addresses(last) => {
                     world.desk.take_addresses(Some([address(&format!("192.0.2.{last}"))].into()));
                 }

@@ -1,3 +1,5 @@
+//! Wishes for one status: conditions and their times, cuts, and what is left alone.
+
 use translate::Conflict;
 
 use super::*;
