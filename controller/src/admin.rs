@@ -12,6 +12,7 @@
 //! | `/livez` | 200 while the process runs. Nothing outside the process fails it |
 //! | `/readyz` | 200 once a generation is published, 503 before |
 //! | `/metrics` | OpenMetrics text |
+//! | `POST /peers/held` | what the proxies of this pod hold of some objects, for the other pods |
 //! | `/api/routes` | the snapshot that is published, keys redacted, and which generation each proxy serves |
 //! | `/api/objects` | each Ingress and WsRoute: where it stands, its conditions, its conflicts |
 //! | `/api/diagnostics` | everything that is wrong or worth knowing, with file and line where known |
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -35,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::metrics::Metrics;
 use crate::overview::Overview;
+use crate::peers::held;
 
 /// The most connections at once, of each listener.
 const MAX_CONNECTIONS: usize = 128;
@@ -48,6 +50,9 @@ const HEAD: Duration = Duration::from_secs(10);
 /// How long accepting rests after the system refused it.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
+/// Where other pods ask.
+const PEERS: &str = "/peers/held";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -57,6 +62,8 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Admin {
     overview: Overview,
     metrics: Arc<Metrics>,
+    /// The name under which it answers other pods.
+    pod: Option<Arc<str>>,
 }
 
 /// Which pages a listener has.
@@ -103,7 +110,12 @@ impl Listening {
 impl Admin {
     /// Over this knowledge.
     pub fn new(overview: Overview, metrics: Arc<Metrics>) -> Self {
-        Self { overview, metrics }
+        Self { overview, metrics, pod: None }
+    }
+
+    /// Answers other pods too, under the name of this one.
+    pub fn answering_as(self, pod: String) -> Self {
+        Self { pod: Some(pod.into()), ..self }
     }
 
     /// Serves until it is dropped.
@@ -134,7 +146,12 @@ impl Admin {
     async fn serve_one(self, stream: TcpStream, pages: Pages) {
         let service = service_fn(|request: Request<hyper::body::Incoming>| {
             let admin = self.clone();
-            async move { Ok::<_, Infallible>(admin.answer(pages, request.method(), request.uri().path()).await) }
+            async move {
+                Ok::<_, Infallible>(match admin.pod.clone() {
+                    Some(pod) if request.uri().path() == PEERS => admin.answer_peer(&pod, request).await,
+                    _ => admin.answer(pages, request.method(), request.uri().path()).await,
+                })
+            }
         });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(HEAD).keep_alive(false);
@@ -151,13 +168,31 @@ impl Admin {
             return response(StatusCode::NOT_FOUND, TEXT, format!("there is nothing at {path}\n"));
         };
         if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n".into());
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return not_allowed("GET, HEAD");
         }
         // Decoding the snapshot of a large cluster takes longer than proxies should wait.
         let made = tokio::task::spawn_blocking(move || self.page(page)).await;
         made.unwrap_or_else(|error| response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")))
+    }
+
+    async fn answer_peer(self, pod: &str, request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
+        if request.method() != Method::POST {
+            return not_allowed("POST");
+        }
+        let refused = |error: String| response(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n"));
+        let body = Limited::new(request.into_body(), held::MAX_BODY).collect();
+        let body = match tokio::time::timeout(HEAD, body).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) => return refused(error.to_string()),
+            Err(_) => return refused("the question did not come in time".into()),
+        };
+        match serde_json::from_slice(&body) {
+            Ok(question) => match serde_json::to_string(&held::held(&self.overview, pod, &question)) {
+                Ok(answer) => response(StatusCode::OK, JSON, answer),
+                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+            },
+            Err(error) => refused(error.to_string()),
+        }
     }
 
     fn page(&self, page: Page) -> Response<Full<Bytes>> {
@@ -234,6 +269,12 @@ impl fmt::Display for Pages {
             Self::Observe => "probes and metrics",
         })
     }
+}
+
+fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, format!("only {methods}\n"));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {

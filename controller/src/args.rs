@@ -13,7 +13,8 @@ use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
 
-use crate::cluster::{Cluster, Publish};
+use crate::addresses::Publish;
+use crate::cluster::Cluster;
 use crate::{Config, Source};
 
 pub use selftest::Selftest;
@@ -292,7 +293,7 @@ impl ClusterFlags {
         let publish = match (self.publish_service, self.publish_node_addresses) {
             (Some((namespace, name)), _) => Publish::Service { namespace, name },
             (None, true) => Publish::Nodes,
-            (None, false) => Publish::Static,
+            (None, false) => Publish::Settings,
         };
         Cluster {
             kubeconfig: self.kubeconfig,
@@ -442,8 +443,7 @@ mod tests {
         };
         let plain = parse(&[]);
         assert_eq!(plain.settings, Settings::default());
-        assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Static));
-        assert_eq!(cluster(&plain).field_manager(), "longhaul.dev/default.longhaul");
+        assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Settings));
         let config = parse(&[
             "--watch-namespaces=a,b",
             "--watch-without-class",

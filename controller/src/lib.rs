@@ -7,18 +7,30 @@
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
+pub mod addresses;
 pub mod admin;
 pub mod args;
 pub mod check;
 pub mod cluster;
+pub mod complaint;
+pub mod events;
+pub mod lease;
 pub mod live;
 pub mod metrics;
 pub mod overview;
+pub mod pace;
+pub mod peers;
+pub mod programmed;
 pub mod publish;
 pub mod reconcile;
 pub mod selftest;
 pub mod source;
+pub mod status;
 pub mod supervise;
+pub mod version;
+
+#[cfg(test)]
+mod memory_api;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,6 +86,7 @@ impl Controller {
     /// Starts everything, or says plainly what is in the way. `stop` asks all of it to end.
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
+        let mut writing = None;
         let feed = match &config.source {
             Source::Directory(directory) => {
                 source::dir::start(directory.clone(), &mut tasks, stop.clone()).await?
@@ -82,9 +95,10 @@ impl Controller {
                 let client = cluster.client().await?;
                 let scope = source::cluster::Scope {
                     namespaces: cluster.namespaces.clone(),
-                    field_manager: cluster.field_manager(),
+                    field_manager: status::field_manager(&cluster.namespace, &cluster.lease),
                 };
-                let (feed, _lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
+                let (feed, lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
+                writing = Some((client, cluster, lives));
                 feed
             }
         };
@@ -93,6 +107,7 @@ impl Controller {
         let observe = listen(config.observe, Pages::Observe).await?;
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent())?;
+        let controller_name = config.settings.controller_name.clone();
         let reconciler =
             Reconciler::new(reconcile::from_scratch, config.settings, publisher.clone(), metrics.clone());
         let overview =
@@ -102,7 +117,28 @@ impl Controller {
         let addresses = [&admin, &observe].map(|listening| listening.as_ref().map(Listening::address));
         for listening in [admin, observe].into_iter().flatten() {
             let admin = Admin::new(overview.clone(), metrics.clone());
+            let admin = match &config.source {
+                Source::Directory(_) => admin,
+                Source::Cluster(cluster) => admin.answering_as(cluster.pod.clone()),
+            };
             tasks.spawn(quietly(admin.serve(listening), stop.clone()));
+        }
+        if let Some((client, cluster, lives)) = writing.filter(|(_, cluster, _)| cluster.status) {
+            let setup = status::Setup {
+                client,
+                pod: cluster.pod.clone(),
+                namespace: cluster.namespace.clone(),
+                lease: cluster.lease.clone(),
+                peers_service: cluster.peers_service.clone(),
+                publish: cluster.publish.clone(),
+                controller_name,
+                view: reconciler.view(),
+                published: publisher.published(),
+                proxies: publisher.proxies(),
+                lives,
+                metrics: metrics.clone(),
+            };
+            tasks.spawn(status::run(setup, stop.clone()));
         }
         tasks.spawn(quietly(overview::log_remarks(overview), stop.clone()));
         tasks.spawn(quietly(reconciler.run(feed.changes), stop.clone()));

@@ -22,6 +22,7 @@ use translate::{Change, Kind, Outcome, Report, Settings, Store, Translator};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::source::Batch;
+use crate::version::Version;
 
 /// The shortest time between two translations of the world.
 pub const PACE: Duration = Duration::from_millis(100);
@@ -48,8 +49,26 @@ pub struct View {
     pub reports: OrdMap<ObjectRef, Arc<Report>>,
     /// What is wrong with objects.
     pub diagnostics: OrdSet<Diagnostic>,
-    /// Every object in the store, with the first generation that its present version is part of.
-    pub since: OrdMap<ObjectRef, u64>,
+    /// Every object in the store, and since when its present version is published.
+    pub since: OrdMap<ObjectRef, Since>,
+    /// The number of the generation that came of it; 0 before the first.
+    pub number: u64,
+}
+
+/// Since when an object is published as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The first generation that its present version is part of.
+    pub number: u64,
+    /// Its present version, of objects from an API server.
+    pub version: Option<Version>,
+}
+
+impl View {
+    /// The first generation that an object's present version is part of.
+    pub fn since(&self, object: &ObjectRef) -> u64 {
+        self.since.get(object).map_or(0, |since| since.number)
+    }
 }
 
 /// The owner of the store.
@@ -223,16 +242,21 @@ impl Reconciler {
         outcome.diagnostics.extend(self.panicked.clone());
         let mut since = self.view.borrow().since.clone();
         for object in touched {
-            if store.contains(&object) {
-                since.insert(object, number);
-            } else {
+            let Some(version) = store.object(&object).map(Version::of) else {
                 since.remove(&object);
+                continue;
+            };
+            // What differs in nothing that is read (its status, say) is published already.
+            let same = |before: &Since| version.is_some() && before.version == version;
+            if !since.get(&object).is_some_and(same) {
+                since.insert(object, Since { number, version });
             }
         }
         self.view.send_replace(Arc::new(View {
             reports: outcome.reports,
             diagnostics: outcome.diagnostics,
             since,
+            number,
         }));
     }
 
@@ -277,6 +301,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::networking::v1::Ingress;
     use snapshot::{HostPattern, Key};
     use tokio::task::JoinSet;
     use translate::Object;
@@ -367,7 +392,7 @@ mod tests {
         setup.changes.send(vec![Change::Delete(panic), Change::Upsert(service("b"))]).await.unwrap();
         let view = setup.view.wait_for(|view| view.diagnostics.is_empty()).await.unwrap().clone();
         assert_eq!(published.borrow().as_ref().unwrap().generation.number, 2);
-        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, *since)).collect();
+        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, since.number)).collect();
         assert_eq!(since, [("a", 1), ("b", 2)]);
         let memory: Vec<_> = view.reports.keys().map(|count| &*count.name).collect();
         assert_eq!(memory, ["1"], "what a panicking translation remembered is thrown away");
@@ -381,6 +406,32 @@ mod tests {
             .await
             .unwrap();
         assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
+    }
+
+    fn ingress(generation: i64, label: &str) -> Object {
+        let mut ingress = Ingress::default();
+        ingress.metadata.name = Some("i".into());
+        ingress.metadata.uid = Some("u".into());
+        ingress.metadata.generation = Some(generation);
+        ingress.metadata.labels = Some([("label".to_owned(), label.to_owned())].into());
+        Object::Ingress(Arc::new(ingress))
+    }
+
+    #[tokio::test]
+    async fn what_differs_in_nothing_that_is_read_is_published_already() {
+        let mut setup = start(|| Box::new(hosts));
+        setup.changes.send([vec![Change::Upsert(ingress(1, "a"))], synced()].concat()).await.unwrap();
+        let object = ingress(1, "a").reference();
+        setup.view.wait_for(|view| view.since(&object) == 1).await.unwrap();
+        let batch = vec![Change::Upsert(ingress(1, "b")), Change::Upsert(service("b"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 2).await.unwrap().clone();
+        assert_eq!((view.since(&object), view.since(&service("b").reference())), (1, 2));
+        let batch = vec![Change::Upsert(ingress(2, "b")), Change::Upsert(service("c"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 3).await.unwrap().clone();
+        assert_eq!(view.since(&object), 3);
+        assert_eq!(view.since[&object].version, Version::of(&ingress(2, "a")));
     }
 
     #[tokio::test(start_paused = true)]
