@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use e2e::chart::{CHART, Helm, checkout, documents, manifests};
+use e2e::chart::{CHART, Helm, KUBERNETES, checkout, documents, manifests};
 use e2e::process::binary;
 use serde_yaml::Value;
 
@@ -175,7 +175,9 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
 fn a_mistake_in_values_is_refused_by_name() {
     for helm in Helm::wanted_by("values that are refused") {
         for (mistake, names) in MISTAKES {
-            let said = helm.run(&[&["template", "lh", CHART], *mistake].concat()).unwrap();
+            let said = helm
+                .run(&[&["template", "lh", CHART, "--kube-version", KUBERNETES], *mistake].concat())
+                .unwrap();
             assert!(!said.success, "{} takes {mistake:?}", helm.name);
             for name in *names {
                 assert!(
