@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches the clients that the tests drive, into .cache of the checkout. Nothing is fetched twice.
+# Fetches what the tests drive, into .cache of the checkout: clients, and the programs of a cluster. Nothing is
+# fetched twice.
 #
-# usage: tools.sh [clients | cargo-deny]
+# usage: tools.sh [clients | cluster | cargo-deny]
 # What cannot be had is said, one line each, and is no failure unless CI=true.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -68,6 +69,11 @@ debian_package() {
   fi
 }
 
+kubernetes() {
+  e2e/kube/build.sh >/dev/null || cannot "Kubernetes: e2e/kube/build.sh failed"
+  e2e/kube/build.sh helm >/dev/null || cannot "helm: e2e/kube/build.sh helm failed"
+}
+
 cargo_deny() {
   local program=.cache/cargo-deny/bin/cargo-deny
   [ -x "$program" ] && "$program" --version | grep -qx "cargo-deny $CARGO_DENY_VERSION" && return
@@ -84,12 +90,24 @@ case "${1:-clients}" in
     debian_package openssl openssl
     debian_package chromium chromium
     ;;
+  cluster)
+    debian_package ip iproute2
+    debian_package nft nftables
+    debian_package containerd containerd
+    debian_package runc runc
+    debian_package /usr/lib/cni/bridge containernetworking-plugins
+    debian_package conntrack conntrack
+    debian_package ethtool ethtool
+    debian_package socat socat
+    debian_package buildah buildah
+    kubernetes
+    ;;
   cargo-deny)
     cargo_deny
     [ "$missing" = 0 ] || exit 1
     ;;
   *)
-    echo "usage: tools.sh [clients | cargo-deny]" >&2
+    echo "usage: tools.sh [clients | cluster | cargo-deny]" >&2
     exit 2
     ;;
 esac

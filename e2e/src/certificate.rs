@@ -39,6 +39,11 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// The authority's private key in PEM, for programs that sign in its name.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
     /// Signs a certificate for these names.
     pub fn issue(&self, names: &[&str]) -> Result<Pair> {
         self.sign(names, |_| {})
@@ -49,11 +54,21 @@ impl Authority {
         self.sign(names, |params| params.not_after = date_time_ymd(2001, 1, 1))
     }
 
+    /// Signs a certificate by which a client of the API server is this user, in this group.
+    pub fn issue_user(&self, user: &str, group: Option<&str>) -> Result<Pair> {
+        self.sign(&[], |params| {
+            if let Some(group) = group {
+                params.distinguished_name.push(DnType::OrganizationName, group);
+            }
+            params.distinguished_name.push(DnType::CommonName, user);
+        })
+    }
+
     fn sign(&self, names: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Result<Pair> {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
-        edit(&mut params);
         params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
+        edit(&mut params);
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

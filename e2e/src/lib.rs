@@ -4,6 +4,7 @@
 //! - [`process`]: child processes, their log lines, and what `/proc` tells of them;
 //! - [`client`], [`wire`], [`foreign`]: WebSockets and requests, bare bytes, and the programs of other people;
 //! - [`backend`]: what stands behind the proxy;
+//! - [`cluster`]: a real Kubernetes in a network namespace of its own, and Longhaul's programs in it;
 //! - [`certificate`], [`objects`]: what objects are made of;
 //! - [`metrics`]: what `/metrics` says; [`notes`]: what tests say beside passing;
 //! - [`scale`]: many objects at once; [`reference`]: tables of the documentation; [`demo`]: `make demo`;
@@ -16,6 +17,7 @@ pub mod backend;
 pub mod certificate;
 pub mod chart;
 pub mod client;
+pub mod cluster;
 pub mod demo;
 pub mod foreign;
 pub mod metrics;

@@ -110,6 +110,11 @@ impl Process {
         }
     }
 
+    /// Whether it has closed its outputs, as a program does that ends.
+    pub fn has_ended(&self) -> bool {
+        self.log.borrow().ended
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw).context("a process id")?;
@@ -140,10 +145,15 @@ impl Process {
 
     /// The last lines of its log.
     pub fn tail(&self) -> String {
+        self.tail_of(|_| true)
+    }
+
+    /// The last of those lines of its log that are worth showing.
+    pub fn tail_of(&self, worth: impl Fn(&str) -> bool) -> String {
         let log = self.log.borrow();
-        let from = log.lines.len().saturating_sub(SHOWN);
-        let lines: Vec<&str> = log.lines[from..].iter().map(AsRef::as_ref).collect();
-        format!("--- {} (pid {}) said:\n{}\n---", self.name, self.child.id(), lines.join("\n"))
+        let lines: Vec<&str> = log.lines.iter().map(AsRef::as_ref).filter(|line| worth(line)).collect();
+        let shown = &lines[lines.len().saturating_sub(SHOWN)..];
+        format!("--- {} (pid {}) said:\n{}\n---", self.name, self.child.id(), shown.join("\n"))
     }
 }
 

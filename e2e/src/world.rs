@@ -265,20 +265,11 @@ impl World {
 
     /// Starts a controller, where there was one and where there was none.
     pub async fn start_controller(&mut self) -> Result<()> {
-        let mut command = Command::new(binary("longhaul-controller")?);
         let mut source = OsString::from("dir:");
         source.push(self.objects());
-        command.args(["run", "--log-format", "json"]);
-        add_absent(&mut command, &self.plan.controller_flags, &["--admin"]);
-        command
-            .arg("--source")
-            .arg(source)
-            .arg("--socket")
-            .arg(self.socket())
-            .args(&self.plan.controller_flags);
-        let process = Process::start("controller", command)?;
-        let admin = listening(&process, "admin").await?;
-        self.controller = Some(Controller { process, admin });
+        let mut flags = vec![OsString::from("--source"), source];
+        flags.extend_from_slice(&self.plan.controller_flags);
+        self.controller = Some(Controller::start("controller", &self.socket(), &flags).await?);
         Ok(())
     }
 
@@ -289,18 +280,10 @@ impl World {
 
     /// Starts one of the proxies.
     pub async fn start_proxy(&mut self, number: usize) -> Result<()> {
-        let mut command = Command::new(binary("longhaul-proxy")?);
-        command.args(["--log-format", "json"]);
-        add_absent(&mut command, &self.plan.proxy_flags, &["--http", "--https", "--admin"]);
-        command.arg("--socket").arg(self.socket()).arg("--last-good").arg(self.last_good(number));
-        // The keys in it are thrown away with the folder.
-        command.arg("--last-good-on-disk");
-        command.args(&self.plan.proxy_flags);
-        let process = Process::start(&format!("proxy {number}"), command)?;
-        let http = listening(&process, "http").await?;
-        let https = listening(&process, "https").await?;
-        let admin = listening(&process, "admin").await?;
-        self.proxies[number] = Some(Proxy { process, http, https, admin });
+        let name = format!("proxy {number}");
+        let (socket, last_good) = (self.socket(), self.last_good(number));
+        let proxy = Proxy::start(&name, &socket, &last_good, &self.plan.proxy_flags).await?;
+        self.proxies[number] = Some(proxy);
         Ok(())
     }
 
@@ -317,6 +300,17 @@ impl World {
 }
 
 impl Controller {
+    /// Starts a controller that hands its snapshots out at a socket, with these flags. The name is for messages.
+    pub async fn start(name: &str, socket: &Path, flags: &[OsString]) -> Result<Self> {
+        let mut command = Command::new(binary("longhaul-controller")?);
+        command.args(["run", "--log-format", "json"]).arg("--socket").arg(socket);
+        add_absent(&mut command, flags, &["--admin"]);
+        command.args(flags);
+        let process = Process::start(name, command)?;
+        let admin = listening(&process, "admin").await?;
+        Ok(Self { process, admin })
+    }
+
     /// Its admin address.
     pub fn admin(&self) -> Target {
         Target::plain(self.admin, "admin")
@@ -329,6 +323,21 @@ impl Controller {
 }
 
 impl Proxy {
+    /// Starts a proxy that takes its snapshots from a socket and keeps the last good one in a file, with these flags.
+    /// The name is for messages.
+    pub async fn start(name: &str, socket: &Path, last_good: &Path, flags: &[OsString]) -> Result<Self> {
+        let mut command = Command::new(binary("longhaul-proxy")?);
+        command.args(["--log-format", "json"]).arg("--socket").arg(socket);
+        add_absent(&mut command, flags, &["--http", "--https", "--admin"]);
+        // The keys in it are thrown away with the folder.
+        command.arg("--last-good").arg(last_good).arg("--last-good-on-disk").args(flags);
+        let process = Process::start(name, command)?;
+        let http = listening(&process, "http").await?;
+        let https = listening(&process, "https").await?;
+        let admin = listening(&process, "admin").await?;
+        Ok(Self { process, http, https, admin })
+    }
+
     /// Its admin address.
     pub fn admin(&self) -> Target {
         Target::plain(self.admin, "admin")

@@ -1,0 +1,79 @@
+//! A real node becomes ready, and a pod on it serves.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::net::SocketAddr;
+
+use e2e::client::Target;
+use e2e::cluster::{Node, run};
+use e2e::process::binary;
+
+const IMAGE: &str = "localhost/demo-backend:dev";
+
+const POD: &str = "
+apiVersion: v1
+kind: Pod
+metadata: {name: chat, labels: {app: chat}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: app
+    image: localhost/demo-backend:dev
+    imagePullPolicy: Never
+    args: [--name, chat, --listen, '0.0.0.0:9000']
+    ports: [{name: ws, containerPort: 9000}]
+    readinessProbe: {tcpSocket: {port: ws}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: chat}
+spec:
+  type: NodePort
+  selector: {app: chat}
+  ports: [{name: ws, port: 80, targetPort: ws}]
+";
+
+#[test]
+fn a_pod_runs_is_reached_by_its_service_and_all_goes_without_a_trace() {
+    if !Node::can_run("a pod on a real node") {
+        return;
+    }
+    let settings = kernel_settings();
+    let node = Node::start().unwrap();
+
+    node.load_program(IMAGE, &binary("demo-backend").unwrap()).unwrap();
+    node.inside(async || {
+        let namespace = node.namespace("pods").await.unwrap();
+        node.apply(&namespace, POD).await.unwrap();
+        let ready = ["-n", &namespace, "wait", "--for=condition=Ready", "--timeout=50s", "pod/chat"];
+        node.kubectl(&ready).await.unwrap();
+        let logs = node.kubectl(&["-n", &namespace, "logs", "chat"]).await.unwrap();
+        assert!(logs.contains("listens on"), "{logs}");
+
+        let columns = "jsonpath={.spec.clusterIP}:{.spec.ports[0].port} {.spec.ports[0].nodePort}";
+        let service =
+            node.kubectl(&["-n", &namespace, "get", "service", "chat", "-o", columns]).await.unwrap();
+        let (address, port) = service.split_once(' ').unwrap();
+        let by_node = format!("{}:{port}", e2e::cluster::NODE_ADDRESS);
+        for address in [address, &by_node] {
+            let address: SocketAddr = address.parse().unwrap();
+            let mut socket = Target::plain(address, "chat").websocket("/").await.unwrap();
+            assert_eq!(socket.backend(), "chat");
+            node.restart_kubelet().unwrap();
+            socket.echo("whatever the kubelet does").await.unwrap();
+        }
+        node.kubectl(&ready).await.unwrap();
+    });
+    let name = node.name().to_owned();
+    assert!(run::traces(&name).unwrap().iter().any(|trace| trace.contains("/sys/fs/cgroup")));
+    drop(node);
+    assert_eq!(run::traces(&name).unwrap(), Vec::<String>::new());
+    assert_eq!(kernel_settings(), settings, "the machine is as it was");
+}
+
+/// What a kubelet would set.
+fn kernel_settings() -> Vec<String> {
+    ["vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops"]
+        .map(|name| std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap())
+        .to_vec()
+}
