@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
 
+use crate::cluster::{Cluster, Publish};
 use crate::{Config, Source};
 
 /// Longhaul's controller: reads routes and hands them to the proxies on a Unix socket.
@@ -28,7 +29,7 @@ pub enum Command {
     /// Serve proxies until told to stop.
     ///
     /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when something failed, 2 for a wrong command line.
-    Run(Run),
+    Run(Box<Run>),
     /// Say what would be wrong with manifests, without serving them.
     ///
     /// They are read as `run --source dir:` reads them. Each remark names file, line, object and field, and what
@@ -70,10 +71,15 @@ pub enum CheckFormat {
 /// Flags of `run`.
 #[derive(Debug, clap::Args)]
 pub struct Run {
-    /// Where objects come from. `dir:PATH`: the manifests (*.yaml, *.yml, *.json) below a directory, watched for
-    /// change. Ingress, IngressClass, WsRoute, Service, EndpointSlice and Secret are read.
-    #[arg(long, env = "LONGHAUL_SOURCE", value_name = "dir:PATH", value_parser = source)]
-    pub source: Source,
+    /// Where objects come from. `cluster`: an API server, as the pod's service account or as --kubeconfig says.
+    /// `dir:PATH`: the manifests (*.yaml, *.yml, *.json) below a directory, watched for change. Ingress, IngressClass,
+    /// WsRoute, Service, EndpointSlice and Secret are read.
+    #[arg(long, env = "LONGHAUL_SOURCE", value_name = "cluster|dir:PATH", value_parser = source)]
+    pub source: SourceFlag,
+
+    /// Flags that mean something with --source cluster.
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
 
     /// The Unix socket on which proxies are served. Proxies must run as the same user, or as root.
     #[arg(long, env = "LONGHAUL_SOCKET", value_name = "PATH")]
@@ -155,6 +161,125 @@ impl Reading {
             ..Settings::default()
         }
     }
+
+    /// How the objects of a cluster are translated.
+    fn of_cluster(self, flags: &ClusterFlags) -> Settings {
+        let class = self.ingress_class.clone().unwrap_or_else(|| "longhaul".into());
+        Settings {
+            class_by_name: (!flags.watch_namespaces.is_empty()).then_some(class),
+            watch_without_class: flags.watch_without_class,
+            built_in_class: None,
+            loopback_endpoints: false,
+            ..self.settings()
+        }
+    }
+}
+
+/// Where objects come from, as the command line names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceFlag {
+    /// `dir:PATH`.
+    Directory(PathBuf),
+    /// `cluster`.
+    Cluster,
+}
+
+/// Flags for a cluster.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "With --source cluster")]
+pub struct ClusterFlags {
+    /// Where the API server is and who we are there. Absent: the pod's service account; outside of a pod, what
+    /// kubectl would use.
+    #[arg(long, value_name = "PATH")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Watch only these namespaces. Then Roles there are all the permission that is needed: where IngressClasses
+    /// cannot be read, the class is matched by its name (--ingress-class, or longhaul).
+    #[arg(long, env = "LONGHAUL_WATCH_NAMESPACES", value_name = "NAMESPACE,…", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// Serve Ingresses that name no class, too.
+    #[arg(
+        long,
+        env = "LONGHAUL_WATCH_WITHOUT_CLASS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub watch_without_class: bool,
+
+    /// Write status and Events to the API server, while holding the lease.
+    #[arg(
+        long,
+        env = "LONGHAUL_STATUS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        default_value_t = true
+    )]
+    pub status: bool,
+
+    /// Show in the status of objects the addresses of this Service, as the cloud gave them to it.
+    #[arg(
+        long,
+        env = "LONGHAUL_PUBLISH_SERVICE",
+        value_name = "NAMESPACE/NAME",
+        value_parser = service,
+        conflicts_with_all = ["publish_address", "publish_node_addresses"]
+    )]
+    pub publish_service: Option<(String, String)>,
+
+    /// Show in the status of objects the addresses of the nodes on which Ready Longhaul pods run.
+    #[arg(
+        long,
+        env = "LONGHAUL_PUBLISH_NODE_ADDRESSES",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true"
+    )]
+    pub publish_node_addresses: bool,
+
+    /// The Lease in --pod-namespace that says which of several controllers writes status.
+    #[arg(long, env = "LONGHAUL_LEASE", value_name = "NAME", default_value = "longhaul")]
+    pub lease: String,
+
+    /// This pod.
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "longhaul")]
+    pub pod_name: String,
+
+    /// The namespace of this pod, of the Lease and of --peers-service.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    pub pod_namespace: String,
+
+    /// The headless Service whose ready endpoints are all Longhaul pods: an object is Programmed when the proxies of
+    /// every one of them serve it. Absent: the proxies of this pod count alone.
+    #[arg(long, env = "LONGHAUL_PEERS_SERVICE", value_name = "NAME")]
+    pub peers_service: Option<String>,
+}
+
+impl ClusterFlags {
+    fn config(self) -> Cluster {
+        let publish = match (self.publish_service, self.publish_node_addresses) {
+            (Some((namespace, name)), _) => Publish::Service { namespace, name },
+            (None, true) => Publish::Nodes,
+            (None, false) => Publish::Static,
+        };
+        Cluster {
+            kubeconfig: self.kubeconfig,
+            namespaces: self.watch_namespaces.into_iter().filter(|name| !name.is_empty()).collect(),
+            status: self.status,
+            publish,
+            lease: self.lease,
+            pod: self.pod_name,
+            namespace: self.pod_namespace,
+            peers_service: self.peers_service.filter(|name| !name.is_empty()),
+        }
+    }
 }
 
 /// How logs are written.
@@ -169,21 +294,30 @@ pub enum LogFormat {
 impl Run {
     /// What the flags ask for.
     pub fn config(self) -> Config {
-        let Source::Directory(_) = &self.source;
-        let settings = Settings {
-            trusted_proxies: self.trusted_proxies,
-            addresses: self.publish_address,
-            ..self.reading.settings()
+        let read = match self.source {
+            SourceFlag::Directory(_) => self.reading.settings(),
+            SourceFlag::Cluster => self.reading.of_cluster(&self.cluster),
         };
-        Config { source: self.source, socket: self.socket, admin: self.admin, settings }
+        let settings =
+            Settings { trusted_proxies: self.trusted_proxies, addresses: self.publish_address, ..read };
+        let source = match self.source {
+            SourceFlag::Directory(path) => Source::Directory(path),
+            SourceFlag::Cluster => Source::Cluster(Box::new(self.cluster.config())),
+        };
+        Config { source, socket: self.socket, admin: self.admin, settings }
     }
 }
 
-fn source(text: &str) -> Result<Source, String> {
+fn source(text: &str) -> Result<SourceFlag, String> {
     match text.split_once(':') {
-        Some(("dir", path)) if !path.is_empty() => Ok(Source::Directory(path.into())),
-        _ => Err("write dir: and the path of a directory".into()),
+        None if text == "cluster" => Ok(SourceFlag::Cluster),
+        Some(("dir", path)) if !path.is_empty() => Ok(SourceFlag::Directory(path.into())),
+        _ => Err("write cluster, or dir: and the path of a directory".into()),
     }
+}
+
+fn service(text: &str) -> Result<(String, String), String> {
+    secret(text).map(|CertificateKey { namespace, secret }| (namespace, secret))
 }
 
 fn secret(text: &str) -> Result<CertificateKey, String> {
@@ -221,7 +355,7 @@ mod tests {
     fn parse(flags: &[&str]) -> Result<Run, clap::Error> {
         let start = ["longhaul-controller", "run", "--source", "dir:/etc/routes", "--socket", "/run/s"];
         match Args::try_parse_from(start.iter().chain(flags))?.command {
-            Command::Run(run) => Ok(run),
+            Command::Run(run) => Ok(*run),
             Command::Check(_) => unreachable!("run was asked for"),
         }
     }
@@ -260,6 +394,41 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_has_no_class_of_its_own_making() {
+        let parse = |flags: &[&str]| {
+            let start = ["longhaul-controller", "run", "--source=cluster", "--socket=/run/s"];
+            match Args::try_parse_from(start.iter().chain(flags)).unwrap().command {
+                Command::Run(run) => run.config(),
+                Command::Check(_) => unreachable!("run was asked for"),
+            }
+        };
+        let cluster = |config: &Config| match &config.source {
+            Source::Cluster(cluster) => Cluster::clone(cluster),
+            Source::Directory(_) => unreachable!("a cluster was asked for"),
+        };
+        let plain = parse(&[]);
+        assert_eq!(plain.settings, Settings::default());
+        assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Static));
+        assert_eq!(cluster(&plain).field_manager(), "longhaul.dev/default.longhaul");
+        let config = parse(&[
+            "--watch-namespaces=a,b",
+            "--watch-without-class",
+            "--publish-service=edge/longhaul",
+            "--status=false",
+            "--peers-service=peers",
+        ]);
+        assert_eq!(config.settings.class_by_name.as_deref(), Some("longhaul"));
+        assert!(config.settings.watch_without_class);
+        let publish = Publish::Service { namespace: "edge".into(), name: "longhaul".into() };
+        let cluster = cluster(&config);
+        assert_eq!((cluster.status, &cluster.publish), (false, &publish));
+        assert_eq!(cluster.namespaces, ["a".to_owned(), "b".to_owned()].into());
+        assert_eq!(cluster.peers_service.as_deref(), Some("peers"));
+        let config = parse(&["--watch-namespaces=a", "--ingress-class=own", "--publish-node-addresses"]);
+        assert_eq!(config.settings.class_by_name.as_deref(), Some("own"));
+    }
+
+    #[test]
     fn wrong_flags_are_usage_errors() {
         for flags in [
             &["--default-tls-secret=tls"][..],
@@ -274,7 +443,7 @@ mod tests {
         ] {
             assert_eq!(parse(flags).unwrap_err().exit_code(), 2, "{flags:?}");
         }
-        for source in ["cluster", "dir:", "/etc"] {
+        for source in ["cluster:", "dir:", "/etc"] {
             let run = ["longhaul-controller", "run", "--socket", "/s", "--source", source];
             assert_eq!(Args::try_parse_from(run).unwrap_err().exit_code(), 2, "{source}");
         }

@@ -9,6 +9,8 @@
 pub mod admin;
 pub mod args;
 pub mod check;
+pub mod cluster;
+pub mod live;
 pub mod metrics;
 pub mod overview;
 pub mod publish;
@@ -24,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use translate::Settings;
 
 use crate::admin::Admin;
+use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::overview::Overview;
 use crate::publish::{Publisher, Socket};
@@ -34,6 +37,8 @@ use crate::reconcile::Reconciler;
 pub enum Source {
     /// The manifests below a directory: [`source::dir`].
     Directory(PathBuf),
+    /// An API server: [`source::cluster`].
+    Cluster(Box<Cluster>),
 }
 
 /// What a controller is told.
@@ -63,8 +68,20 @@ impl Controller {
     /// Starts everything, or says plainly what is in the way. `stop` asks all of it to end.
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
-        let Source::Directory(directory) = config.source;
-        let feed = source::dir::start(directory, &mut tasks, stop.clone()).await?;
+        let feed = match &config.source {
+            Source::Directory(directory) => {
+                source::dir::start(directory.clone(), &mut tasks, stop.clone()).await?
+            }
+            Source::Cluster(cluster) => {
+                let client = cluster.client().await?;
+                let scope = source::cluster::Scope {
+                    namespaces: cluster.namespaces.clone(),
+                    field_manager: cluster.field_manager(),
+                };
+                let (feed, _lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
+                feed
+            }
+        };
         let socket = Arc::new(Socket::bind(&config.socket)?);
         let admin = match config.admin {
             Some(address) => Some(admin::listen(address).await?),

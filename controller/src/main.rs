@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
-        Command::Run(flags) => run(flags).map(|()| ExitCode::SUCCESS),
+        Command::Run(flags) => run(*flags).map(|()| ExitCode::SUCCESS),
         Command::Check(flags) => check(flags),
     };
     match done {
@@ -57,7 +57,9 @@ fn check(flags: Check) -> anyhow::Result<ExitCode> {
 }
 
 fn log(flags: &Run) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&flags.log_level).context("the log level cannot be read")?;
+    // What kube says of each attempt, the source says once. Who wants to see it names it.
+    let filter = format!("kube_client=off,kube_runtime=off,{}", flags.log_level);
+    let filter = EnvFilter::try_new(filter).context("the log level cannot be read")?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter);
     match flags.log_format {
         LogFormat::Text => logs.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stdout())).init(),

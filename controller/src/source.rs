@@ -6,6 +6,7 @@
 
 mod admission;
 mod catalogue;
+pub mod cluster;
 mod decode;
 pub mod dir;
 mod manifest;

@@ -25,6 +25,7 @@ pub mod notes;
 pub mod objects;
 pub mod process;
 pub mod reference;
+pub mod relay;
 pub mod scale;
 pub mod wire;
 pub mod world;

@@ -21,8 +21,11 @@ pub(crate) struct Classes {
     ours: BTreeSet<String>,
     others: BTreeSet<String>,
     default: DefaultClass,
-    built_in: bool,
+    /// Ingresses of no class are taken.
+    classless: bool,
     standalone: bool,
+    /// Nothing is known of classes but one name.
+    blind: bool,
 }
 
 /// Whose class is marked as the default.
@@ -40,8 +43,9 @@ impl Classes {
             ours: BTreeSet::new(),
             others: BTreeSet::new(),
             default: DefaultClass::Absent,
-            built_in: false,
+            classless: settings.watch_without_class,
             standalone: settings.built_in_class.is_some(),
+            blind: settings.class_by_name.is_some() && store.ingress_classes().next().is_none(),
         };
         for (name, class) in store.ingress_classes() {
             let spec = class.spec.as_ref();
@@ -75,20 +79,23 @@ impl Classes {
         {
             classes.ours.insert(name.clone());
             classes.default = DefaultClass::Ours;
-            classes.built_in = true;
+            classes.classless = true;
+        }
+        if let Some(name) = settings.class_by_name.as_ref().filter(|name| !classes.knows(name)) {
+            classes.ours.insert(name.clone());
         }
         classes
     }
 
     /// Whether an Ingress is ours. Those of no class are not: what came before the class existed must not be
-    /// captured. Only the built-in class of standalone mode takes them.
+    /// captured. Only the built-in class of standalone mode takes them, and who asks for it.
     pub(crate) fn takes_ingress(&self, object: &ObjectRef, ingress: &Ingress, notes: &mut Notes) -> bool {
         let annotations = ingress.metadata.annotations.as_ref();
         let old = annotations.and_then(|annotations| annotations.get(OLD_ANNOTATION));
         let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
         let taken = match (old, field) {
             (Some(name), _) | (None, Some(name)) => self.ours.contains(name),
-            (None, None) => self.built_in,
+            (None, None) => self.classless,
         };
         match (old, field) {
             (Some(old), Some(field)) if taken && old != field => notes.warn(remark(
@@ -123,13 +130,13 @@ impl Classes {
         match class {
             Some(name) if self.ours.contains(name) => true,
             Some(name) => {
-                if !self.knows(name) {
+                if !self.knows(name) && !self.blind {
                     notes.warn(self.unknown(object, name));
                 }
                 false
             }
             None => {
-                if self.default == DefaultClass::Absent {
+                if self.default == DefaultClass::Absent && !self.blind {
                     notes.warn(remark(
                         object,
                         "spec.ingressClassName",

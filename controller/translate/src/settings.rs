@@ -22,6 +22,11 @@ pub struct Settings {
     pub loopback_endpoints: bool,
     /// Standalone mode: without any IngressClass in the store, a class of this name exists and is the default.
     pub built_in_class: Option<String>,
+    /// Where IngressClasses may not be readable: without one of this name in the store, the class of this name is ours
+    /// by its name.
+    pub class_by_name: Option<String>,
+    /// Ingresses that name no class are ours, too.
+    pub watch_without_class: bool,
     /// Read the annotations of the retired ingress-nginx too.
     pub nginx_annotations: bool,
     /// Where clients reach the proxies, for the status of objects.
@@ -37,6 +42,8 @@ impl Default for Settings {
             trusted_proxies: Vec::new(),
             loopback_endpoints: false,
             built_in_class: None,
+            class_by_name: None,
+            watch_without_class: false,
             nginx_annotations: true,
             addresses: Vec::new(),
         }

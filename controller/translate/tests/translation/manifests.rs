@@ -34,6 +34,9 @@ struct SettingsDocument {
     #[serde(default)]
     loopback_endpoints: bool,
     built_in_class: Option<String>,
+    class_by_name: Option<String>,
+    #[serde(default)]
+    watch_without_class: bool,
     nginx_annotations: Option<bool>,
     #[serde(default)]
     addresses: Vec<crds::wsroute::Address>,
@@ -77,6 +80,8 @@ fn settings(document: SettingsDocument) -> Settings {
         trusted_proxies: document.trusted_proxies,
         loopback_endpoints: document.loopback_endpoints,
         built_in_class: document.built_in_class,
+        class_by_name: document.class_by_name,
+        watch_without_class: document.watch_without_class,
         addresses: document.addresses,
         nginx_annotations: document.nginx_annotations.unwrap_or(default.nginx_annotations),
         ..default

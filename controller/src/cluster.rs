@@ -1,0 +1,83 @@
+//! The cluster that a controller belongs to: how it is reached, and who we are in it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// How long connecting to the API server may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long the API server may be silent within an answer. A watch has something to say at least this often: its end.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// The longest name of a field manager, as the API server takes it.
+const LONGEST_MANAGER: usize = 128;
+
+/// What a controller is told about its cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// Where the API server is, and who we are there. `None`: the pod's service account, or what kubectl would use.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespaces that are watched; none: all of them.
+    pub namespaces: BTreeSet<String>,
+    /// Write status and Events.
+    pub status: bool,
+    /// Which addresses the status of objects shows.
+    pub publish: Publish,
+    /// The Lease that says who writes.
+    pub lease: String,
+    /// The name of this pod.
+    pub pod: String,
+    /// The namespace of this pod, of the Lease and of the peers' Service.
+    pub namespace: String,
+    /// The headless Service of all Longhaul pods.
+    pub peers_service: Option<String>,
+}
+
+/// Which addresses the status of objects shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// Those of the settings.
+    Static,
+    /// Those that a Service has.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Those of the nodes on which Ready Longhaul pods run.
+    Nodes,
+}
+
+impl Cluster {
+    /// A client of the API server. It need not be there yet; how it is reached must be known.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let mut config = match &self.kubeconfig {
+            Some(path) => {
+                let file = Kubeconfig::read_from(path).context("the kubeconfig cannot be read")?;
+                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+                    .await
+                    .context("the kubeconfig does not say how the API server is reached")?
+            }
+            None => Config::infer().await.context(
+                "there is neither a service account nor a kubeconfig: run in a pod, or name a file with --kubeconfig",
+            )?,
+        };
+        config.connect_timeout = Some(CONNECT);
+        config.read_timeout = Some(SILENCE);
+        config.write_timeout = Some(CONNECT);
+        Client::try_from(config).context("the API server's client cannot be made")
+    }
+
+    /// Under which name this installation writes status: no other one shares it, and all its replicas do.
+    pub fn field_manager(&self) -> String {
+        let mut name = format!("longhaul.dev/{}.{}", self.namespace, self.lease);
+        name.truncate(LONGEST_MANAGER);
+        name
+    }
+}

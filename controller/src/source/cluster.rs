@@ -1,0 +1,282 @@
+//! Objects from an API server: one watch for each kind and namespace, put together here.
+//!
+//! - Each [`watch`] lists its objects and then follows them, for ever. A list becomes visible as a whole, together
+//!   with what went meanwhile: so a list that is taken anew never shows an emptier world. A watch that fails keeps
+//!   what it had.
+//! - Objects are cut down to what translation reads ([`prune`]) before they are kept. What the status writer needs
+//!   besides goes its own way, as [`Lives`].
+//! - What is in the way (no permission, no CRD, no API server) is said once while it lasts ([`trouble`]), and costs
+//!   the kind it is about: the others go on.
+//!
+//! A kind is complete when each of its watches has listed once. A kind that may be missing is complete without:
+//! WsRoutes of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where only namespaces
+//! are watched and reading them is not permitted. That permission is missing for another kind is no reason to show a
+//! world without it: nothing is published then, and proxies go on with what they have.
+
+mod prune;
+mod trouble;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crds::diagnostic::{Diagnostic, ObjectRef};
+use crds::wsroute::WsRoute;
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use kube::api::{ApiResource, DynamicObject};
+use kube::{Api, Client, Resource};
+use tokio::sync::{mpsc, watch as last};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use translate::{Change, Kind};
+
+use super::{Batch, Feed, Finding, Said};
+use crate::live::{Live, Lives};
+use prune::Watched;
+use watch::{Absence, Watch};
+
+/// Batches that wait for the reconciler.
+const QUEUE: usize = 256;
+
+/// Secrets that are never certificates, and many: Helm keeps each version of each release in one.
+const SECRETS: &str = "type!=helm.sh/release.v1";
+
+/// Which part of a cluster is watched, and as whom.
+#[derive(Clone, Debug)]
+pub struct Scope {
+    /// Only these namespaces; none: all of them.
+    pub namespaces: BTreeSet<String>,
+    /// Under which name this controller writes status.
+    pub field_manager: String,
+}
+
+/// What one watch saw at once.
+#[derive(Debug)]
+struct Seen {
+    watch: Position,
+    what: What,
+}
+
+/// Which watch it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Position {
+    kind: Kind,
+    namespace: Option<String>,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Objects came, differ or went.
+    Objects(Vec<ObjectSeen>),
+    /// A list is complete: these objects came or differ, or went since the one before.
+    Listed(Vec<ObjectSeen>),
+    /// It follows what happens.
+    Following,
+    /// Something is in the way. It goes on trying.
+    Trouble(Diagnostic),
+    /// The same, and the kind is taken as empty until it is there.
+    Absent(Diagnostic),
+}
+
+/// One object as it was seen.
+#[derive(Debug)]
+struct ObjectSeen {
+    change: Change,
+    object: ObjectRef,
+    live: Option<Live>,
+    /// Why it cannot be read.
+    unreadable: Option<Diagnostic>,
+}
+
+/// Begins to watch. Whatever is in the way is said, not returned: an API server may come later.
+pub fn start(
+    client: &Client,
+    scope: &Scope,
+    tasks: &mut JoinSet<anyhow::Result<()>>,
+    stop: &CancellationToken,
+) -> (Feed, last::Receiver<Lives>) {
+    let (seen, receiver) = mpsc::channel(QUEUE);
+    let mut watches = Watches { client, scope, seen, tasks, stop, started: Vec::new() };
+    watches.start::<Ingress>(Kind::Ingress, None, Absence::Wait);
+    watches.start::<Service>(Kind::Service, None, Absence::Wait);
+    watches.start::<EndpointSlice>(Kind::EndpointSlice, None, Absence::Wait);
+    watches.start::<Secret>(Kind::Secret, Some(SECRETS), Absence::Wait);
+    watches.start_routes();
+    watches.start_classes();
+    let incomplete = watches.started.into_iter().collect();
+
+    let (changes, said, lives) = (mpsc::channel(QUEUE), last::Sender::default(), last::Sender::default());
+    let feed = Feed { changes: changes.1, said: said.subscribe() };
+    let newest = lives.subscribe();
+    let collector = Collector {
+        changes: changes.0,
+        said,
+        lives,
+        incomplete,
+        troubles: BTreeMap::new(),
+        unreadable: BTreeMap::new(),
+    };
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = collector.run(receiver) => {}
+            () = stop.cancelled() => {}
+        }
+        Ok(())
+    });
+    (feed, newest)
+}
+
+/// Starts watches, and remembers which.
+struct Watches<'a> {
+    client: &'a Client,
+    scope: &'a Scope,
+    seen: mpsc::Sender<Seen>,
+    tasks: &'a mut JoinSet<anyhow::Result<()>>,
+    stop: &'a CancellationToken,
+    started: Vec<Position>,
+}
+
+impl Watches<'_> {
+    /// A kind of a namespace.
+    fn start<K>(&mut self, kind: Kind, fields: Option<&'static str>, absence: Absence)
+    where
+        K: Watched + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
+    {
+        if self.scope.namespaces.is_empty() {
+            self.spawn(kind, None, Api::<K>::all(self.client.clone()), fields, absence);
+        }
+        for namespace in &self.scope.namespaces {
+            let api = Api::<K>::namespaced(self.client.clone(), namespace);
+            self.spawn(kind, Some(namespace.clone()), api, fields, absence);
+        }
+    }
+
+    /// `WsRoute`s are decoded one by one: one that is stored in another form must not hide the others.
+    fn start_routes(&mut self) {
+        let resource = ApiResource::erase::<WsRoute>(&());
+        if self.scope.namespaces.is_empty() {
+            let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
+            self.spawn(Kind::WsRoute, None, api, None, Absence::NoSuchKind);
+        }
+        for namespace in &self.scope.namespaces {
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
+            self.spawn(Kind::WsRoute, Some(namespace.clone()), api, None, Absence::NoSuchKind);
+        }
+    }
+
+    fn start_classes(&mut self) {
+        let absence = if self.scope.namespaces.is_empty() { Absence::Wait } else { Absence::NotPermitted };
+        let api = Api::<IngressClass>::all(self.client.clone());
+        self.spawn(Kind::IngressClass, None, api, None, absence);
+    }
+
+    fn spawn<K: Watched>(
+        &mut self,
+        kind: Kind,
+        namespace: Option<String>,
+        api: Api<K>,
+        fields: Option<&'static str>,
+        absence: Absence,
+    ) {
+        let position = Position { kind, namespace };
+        self.started.push(position.clone());
+        let manager = self.scope.field_manager.clone();
+        let watch = Watch::new(api, fields, absence, manager, position, self.seen.clone());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = watch.run() => {}
+                () = stop.cancelled() => {}
+            }
+            Ok(())
+        });
+    }
+}
+
+/// The one place where all watches come together.
+struct Collector {
+    changes: mpsc::Sender<Batch>,
+    said: last::Sender<Arc<Said>>,
+    lives: last::Sender<Lives>,
+    /// Watches that have not listed yet.
+    incomplete: BTreeSet<Position>,
+    troubles: BTreeMap<Position, Diagnostic>,
+    unreadable: BTreeMap<ObjectRef, Diagnostic>,
+}
+
+impl Collector {
+    async fn run(mut self, mut seen: mpsc::Receiver<Seen>) {
+        while let Some(Seen { watch, what }) = seen.recv().await {
+            let batch = self.take(watch, what);
+            if !batch.is_empty() && self.changes.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, watch: Position, what: What) -> Batch {
+        let mut batch = Batch::new();
+        match what {
+            What::Objects(objects) => self.objects(objects, &mut batch),
+            What::Listed(objects) => {
+                self.objects(objects, &mut batch);
+                self.complete(&watch, &mut batch);
+            }
+            What::Following => drop(self.troubles.remove(&watch)),
+            What::Trouble(diagnostic) => drop(self.troubles.insert(watch, diagnostic)),
+            What::Absent(diagnostic) => {
+                self.complete(&watch, &mut batch);
+                self.troubles.insert(watch, diagnostic);
+            }
+        }
+        self.say();
+        batch
+    }
+
+    fn objects(&mut self, objects: Vec<ObjectSeen>, batch: &mut Batch) {
+        let mut lives = self.lives.borrow().clone();
+        for ObjectSeen { change, object, live, unreadable } in objects {
+            match unreadable {
+                Some(diagnostic) => drop(self.unreadable.insert(object.clone(), diagnostic)),
+                None => drop(self.unreadable.remove(&object)),
+            }
+            match live {
+                Some(live) => drop(lives.insert(object, Arc::new(live))),
+                None => drop(lives.remove(&object)),
+            }
+            batch.push(change);
+        }
+        self.lives.send_if_modified(|known| {
+            let differs = !known.ptr_eq(&lives);
+            *known = lives;
+            differs
+        });
+    }
+
+    fn complete(&mut self, watch: &Position, batch: &mut Batch) {
+        let last =
+            self.incomplete.remove(watch) && self.incomplete.iter().all(|other| other.kind != watch.kind);
+        batch.extend(last.then_some(Change::Synced(watch.kind)));
+    }
+
+    /// What several watches say of the same thing is said once.
+    fn say(&self) {
+        let all: BTreeSet<_> = self.troubles.values().chain(self.unreadable.values()).cloned().collect();
+        let findings = all.into_iter().map(|diagnostic| Finding { diagnostic, file: None, line: None });
+        let said = Said { findings: findings.collect(), places: BTreeMap::new() };
+        self.said.send_if_modified(|known| {
+            let differs = **known != said;
+            if differs {
+                *known = Arc::new(said);
+            }
+            differs
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,176 @@
+//! Objects cut down to what translation reads, before they are kept: what is not kept costs no memory, and a change of
+//! it changes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use crds::wsroute::{Address, AddressKind, WsRoute, WsRouteStatus};
+use k8s_openapi::api::core::v1::{Secret, Service, ServiceSpec};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use kube::api::DynamicObject;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use translate::{Kind, Object};
+
+use crate::live::{Live, LiveStatus};
+
+/// Prefixes of annotations that mean something to Longhaul.
+const ANNOTATIONS: [&str; 4] = [
+    "longhaul.dev/",
+    "nginx.ingress.kubernetes.io/",
+    "kubernetes.io/ingress.class",
+    "ingressclass.kubernetes.io/",
+];
+
+/// By which a slice belongs to its Service.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+
+/// What a certificate is made of.
+const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
+
+/// What is left of an object.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) object: Result<Object, Diagnostic>,
+    pub(super) live: Option<Live>,
+}
+
+/// A kind that is watched.
+pub(super) trait Watched: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// Cuts an object down. `manager` is who we are where status is written.
+    fn keep(self, manager: &str) -> Kept;
+}
+
+impl Watched for Ingress {
+    fn keep(mut self, manager: &str) -> Kept {
+        let balancer = self.status.take().and_then(|status| status.load_balancer);
+        let addresses = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
+        let addresses = addresses.into_iter().filter_map(|address| match (address.ip, address.hostname) {
+            (Some(ip), _) => Some(Address { kind: AddressKind::IPAddress, value: ip }),
+            (None, Some(name)) => Some(Address { kind: AddressKind::Hostname, value: name }),
+            (None, None) => None,
+        });
+        let live = live(&self.metadata, manager, LiveStatus::Ingress(addresses.collect()));
+        self.metadata = owner(self.metadata);
+        Kept { object: Ok(Object::Ingress(Arc::new(self))), live: Some(live) }
+    }
+}
+
+impl Watched for IngressClass {
+    fn keep(mut self, _: &str) -> Kept {
+        self.metadata = named(self.metadata);
+        Kept { object: Ok(Object::IngressClass(Arc::new(self))), live: None }
+    }
+}
+
+/// A `WsRoute`.
+impl Watched for DynamicObject {
+    fn keep(mut self, manager: &str) -> Kept {
+        let status = self.data.as_object_mut().and_then(|object| object.remove("status"));
+        // A status in a form that we do not know is one that we would write anew.
+        let status = status.and_then(|status| serde_json::from_value::<WsRouteStatus>(status).ok());
+        let live = live(&self.metadata, manager, LiveStatus::WsRoute(status.unwrap_or_default()));
+        let metadata = owner(self.metadata);
+        let spec = self.data.get_mut("spec").map(Value::take).unwrap_or_default();
+        let object = match serde_json::from_value(spec) {
+            Ok(spec) => Ok(Object::WsRoute(Arc::new(WsRoute { metadata, spec, status: None }))),
+            Err(error) => Err(unreadable(&metadata, &error)),
+        };
+        Kept { object, live: Some(live) }
+    }
+}
+
+impl Watched for Service {
+    fn keep(mut self, _: &str) -> Kept {
+        self.metadata = named(self.metadata);
+        self.status = None;
+        self.spec =
+            self.spec.map(|spec| ServiceSpec { ports: spec.ports, type_: spec.type_, ..Default::default() });
+        Kept { object: Ok(Object::Service(Arc::new(self))), live: None }
+    }
+}
+
+impl Watched for EndpointSlice {
+    fn keep(mut self, _: &str) -> Kept {
+        let labels = self.metadata.labels.take().unwrap_or_default();
+        self.metadata = named(self.metadata);
+        self.metadata.labels = Some(labels.into_iter().filter(|(key, _)| key == SERVICE_NAME).collect());
+        for endpoint in self.endpoints.iter_mut().flatten() {
+            endpoint.deprecated_topology = None;
+            endpoint.hints = None;
+            endpoint.hostname = None;
+            endpoint.node_name = None;
+            endpoint.target_ref = None;
+            endpoint.zone = None;
+        }
+        Kept { object: Ok(Object::EndpointSlice(Arc::new(self))), live: None }
+    }
+}
+
+impl Watched for Secret {
+    /// Of a Secret that can be no certificate, only that it is there, and of what type.
+    fn keep(mut self, _: &str) -> Kept {
+        self.metadata = named(self.metadata);
+        self.metadata.annotations = None;
+        self.immutable = None;
+        self.string_data = None;
+        if let Some(data) = &mut self.data {
+            data.retain(|key, _| CERTIFICATE.contains(&&**key));
+        }
+        Kept { object: Ok(Object::Secret(Arc::new(self))), live: None }
+    }
+}
+
+/// Name and annotations.
+fn named(metadata: ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: metadata.name,
+        namespace: metadata.namespace,
+        annotations: metadata.annotations.map(meant_for_us).filter(|annotations| !annotations.is_empty()),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Of an object that can own routes: its age decides conflicts, its identity and generation say what a status is of.
+fn owner(mut metadata: ObjectMeta) -> ObjectMeta {
+    let (creation_timestamp, generation) = (metadata.creation_timestamp.take(), metadata.generation);
+    let uid = metadata.uid.take();
+    ObjectMeta { creation_timestamp, generation, uid, ..named(metadata) }
+}
+
+fn meant_for_us(annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let ours = |key: &str| ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix));
+    annotations.into_iter().filter(|(key, _)| ours(key)).collect()
+}
+
+fn live(metadata: &ObjectMeta, manager: &str, status: LiveStatus) -> Live {
+    let fields = metadata.managed_fields.as_deref().unwrap_or_default();
+    let claimed = fields.iter().any(|entry| {
+        entry.manager.as_deref() == Some(manager) && entry.subresource.as_deref() == Some("status")
+    });
+    Live { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation, status, claimed }
+}
+
+fn unreadable(metadata: &ObjectMeta, error: &serde_json::Error) -> Diagnostic {
+    let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
+    Diagnostic {
+        object: ObjectRef::new(
+            Kind::WsRoute.as_str(),
+            namespace.unwrap_or_default(),
+            name.unwrap_or_default(),
+        ),
+        field: "spec".into(),
+        severity: Severity::Error,
+        reason: "Invalid".into(),
+        message: format!("it cannot be read, so nothing of it is served: {error}"),
+        remedy: "bring the installed CustomResourceDefinition and the controller to one version, and apply it again".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;
