@@ -70,6 +70,7 @@ debian_package() {
 }
 
 kubernetes() {
+  # Each prints a folder, which nobody here asks for; what takes long is said on the other output.
   e2e/kube/build.sh >/dev/null || cannot "Kubernetes: e2e/kube/build.sh failed"
   e2e/kube/build.sh helm >/dev/null || cannot "helm: e2e/kube/build.sh helm failed"
 }

@@ -71,6 +71,8 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         config.write_timeout = Some(CONNECT);
+        // Whoever asks knows better when to ask again, and says meanwhile what is in the way.
+        config.default_retry = false;
         Client::try_from(config).context("the API server's client cannot be made")
     }
 

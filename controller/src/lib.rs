@@ -2,7 +2,8 @@
 //!
 //! [`source`] brings objects and their changes; [`reconcile`] keeps them, translates them and publishes what comes
 //! out; [`publish`] hands it to proxies; [`overview`] and [`admin`] tell people what is going on. Data flows one way:
-//! what proxies answer leads to remarks, never into a translation.
+//! what proxies answer leads to remarks, never into a translation. [`supervise`] keeps a process with all this
+//! running, and [`selftest`] tries what comes of it.
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
@@ -15,7 +16,9 @@ pub mod metrics;
 pub mod overview;
 pub mod publish;
 pub mod reconcile;
+pub mod selftest;
 pub mod source;
+pub mod supervise;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +28,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use translate::Settings;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, ListenError, Listening, Pages};
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::overview::Overview;
@@ -50,6 +53,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where the admin server listens; port 0 takes any.
     pub admin: Option<SocketAddr>,
+    /// Where probes and metrics alone are served as well; port 0 takes any.
+    pub observe: Option<SocketAddr>,
     /// How objects are translated.
     pub settings: Settings,
 }
@@ -59,7 +64,8 @@ pub struct Config {
 pub struct Controller {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
-    admin: Option<SocketAddr>,
+    /// Of the admin server, with all pages and with those to observe.
+    addresses: [Option<SocketAddr>; 2],
     /// Its file goes with it.
     _socket: Arc<Socket>,
 }
@@ -83,10 +89,8 @@ impl Controller {
             }
         };
         let socket = Arc::new(Socket::bind(&config.socket)?);
-        let admin = match config.admin {
-            Some(address) => Some(admin::listen(address).await?),
-            None => None,
-        };
+        let admin = listen(config.admin, Pages::All).await?;
+        let observe = listen(config.observe, Pages::Observe).await?;
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent())?;
         let reconciler =
@@ -95,14 +99,10 @@ impl Controller {
             Overview::new(feed.said, reconciler.view(), publisher.published(), publisher.proxies());
 
         tracing::info!(path = %socket.path().display(), "socket listening on {}", socket.path().display());
-        let address = admin.as_ref().map(|(_, address)| *address);
-        if let Some((listener, address)) = admin {
-            tracing::info!(%address, "admin listening on {address}");
-            let (admin, stop) = (Admin::new(overview.clone(), metrics), stop.clone());
-            tasks.spawn(async move {
-                admin.serve(listener, stop).await;
-                Ok(())
-            });
+        let addresses = [&admin, &observe].map(|listening| listening.as_ref().map(Listening::address));
+        for listening in [admin, observe].into_iter().flatten() {
+            let admin = Admin::new(overview.clone(), metrics.clone());
+            tasks.spawn(quietly(admin.serve(listening), stop.clone()));
         }
         tasks.spawn(quietly(overview::log_remarks(overview), stop.clone()));
         tasks.spawn(quietly(reconciler.run(feed.changes), stop.clone()));
@@ -111,12 +111,17 @@ impl Controller {
             publisher.serve(served, stopped).await;
             Ok(())
         });
-        Ok(Self { tasks, stop, admin: address, _socket: socket })
+        Ok(Self { tasks, stop, addresses, _socket: socket })
     }
 
     /// Where the admin server listens.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+        self.addresses[0]
+    }
+
+    /// Where probes and metrics alone are served.
+    pub fn observe(&self) -> Option<SocketAddr> {
+        self.addresses[1]
     }
 
     /// Waits for a part to end that should not. Waiting may be given up and begun again.
@@ -138,6 +143,14 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// Opens a port of the admin server, where one is asked for.
+async fn listen(address: Option<SocketAddr>, pages: Pages) -> Result<Option<Listening>, ListenError> {
+    match address {
+        Some(address) => Listening::open(address, pages).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -27,7 +27,9 @@
 //!   [`ControlPlane::kubeconfig_of`] as a ServiceAccount, with just the permissions that it has.
 //! - Endpoints: [`ControlPlane::pod`] makes a pod that exists only in the API, on a node that does not exist either;
 //!   EndpointSlices are then made by the real controller.
-//! - Longhaul: [`Replica`], its controller and proxy as they run in one pod.
+//! - Waiting: `kubectl wait`, a log line, or [`eventually`] where there is nothing to wait for.
+//! - Longhaul: [`Installation`], what the chart installs besides pods; [`Replica`], a controller and a proxy as they run
+//!   in one pod.
 //! - Faults: [`ControlPlane::pause_api_server`], [`ControlPlane::kill_api_server`]. A test that uses them takes a
 //!   control plane of its own ([`ControlPlane::start`]) or is alone in its file: others share the one of their program.
 //!
@@ -35,6 +37,7 @@
 
 mod api;
 mod image;
+mod installation;
 mod keys;
 mod namespace;
 mod node;
@@ -43,16 +46,18 @@ mod programs;
 mod replica;
 pub mod run;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use tokio::time::Instant;
+use rustls::ClientConfig;
+use tokio::time::{Instant, timeout};
 
 pub use self::api::Output;
+pub use self::installation::Installation;
 pub use self::namespace::{NODE_ADDRESS, Namespace};
 pub use self::node::Node;
 pub use self::replica::Replica;
@@ -62,6 +67,7 @@ use self::programs::Programs;
 use self::run::Run;
 use crate::notes;
 use crate::process::Process;
+use crate::wire::PATIENCE;
 
 /// How long a part of the cluster may take to be ready, on a machine that does much else.
 const STARTUP: Duration = Duration::from_secs(90);
@@ -69,12 +75,36 @@ const STARTUP: Duration = Duration::from_secs(90);
 /// How long to leave a part alone between two questions whether it is ready.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Where the API server listens.
+const API_SERVER_PORT: u16 = 6443;
+
+/// How long [`eventually`] waits for one answer.
+const ONE_TRY: Duration = Duration::from_secs(5);
+
 const SERVICES: &str = "198.19.0.0/16";
 const SERVICE_OF_API_SERVER: &str = "198.19.0.1";
 
 /// An address in the namespace that a test can listen on.
 pub fn backend_address(number: u8) -> IpAddr {
     Ipv4Addr::new(198, 18, 10, number).into()
+}
+
+/// Asks again and again until something is as it is wanted, which it is in time: what Kubernetes does, it does some
+/// while after it was told. Gives up after [`PATIENCE`] with what was missing last.
+pub async fn eventually<T>(what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        // One try does not take all the time: an address that leads nowhere yet may lead somewhere later.
+        let missing = match timeout(ONE_TRY, ask()).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(missing)) => missing,
+            Err(late) => late.into(),
+        };
+        if Instant::now() > given_up {
+            return Err(missing.context(format!("waiting for {what}")));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// Which controllers the controller manager runs.
@@ -118,6 +148,16 @@ impl ControlPlane {
     /// Whether a control plane can be, for a test that starts its own. Otherwise as [`ControlPlane::wanted_by`].
     pub fn can_run(test: &str) -> bool {
         notes::can_run(test, Programs::for_control_plane().map(|_| ()))
+    }
+
+    /// Where the API server listens, inside the namespace.
+    pub fn api_server(&self) -> SocketAddr {
+        (namespace::NODE_IP, API_SERVER_PORT).into()
+    }
+
+    /// What a client needs to know the API server by.
+    pub fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+        self.keys.trusting_client()
     }
 
     /// Starts a control plane. Blocks until it is ready.
@@ -222,7 +262,7 @@ impl ControlPlane {
             "--etcd-servers=http://127.0.0.1:2379".to_owned(),
             format!("--advertise-address={NODE_ADDRESS}"),
             format!("--bind-address={NODE_ADDRESS}"),
-            "--secure-port=6443".to_owned(),
+            format!("--secure-port={API_SERVER_PORT}"),
             format!("--client-ca-file={}", key("ca.crt")),
             // Nobody may speak for others, but without a CA for those who would, the controller manager complains.
             format!("--requestheader-client-ca-file={}", key("ca.crt")),
@@ -311,7 +351,7 @@ impl ControlPlane {
     }
 
     /// Asks again and again, until something is there. Gives up when a part of the cluster has ended.
-    async fn wait<T>(&self, what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
+    pub async fn wait<T>(&self, what: &str, ask: impl AsyncFn() -> Result<T>) -> Result<T> {
         let given_up = Instant::now() + STARTUP;
         loop {
             let missing = match ask().await {

@@ -34,7 +34,7 @@ pub enum Fault {
     None,
     /// Connections are reset when they come, and open ones at once.
     Refuse,
-    /// Connections are taken, and nothing is heard on them any more.
+    /// Nothing is heard any more of what was or is asked while this lasts, also afterwards.
     Hang,
     /// Open connections are reset once, when this begins; new ones are served.
     Cut,
@@ -163,14 +163,14 @@ impl Passing {
     async fn next(mut self) -> Option<(Result<Frame<Bytes>, hyper::Error>, Self)> {
         loop {
             let now = *self.fault.borrow_and_update();
-            let flows = match now {
+            match now {
                 Fault::Answer(_) => return None,
-                Fault::Hang => false,
-                Fault::None | Fault::Refuse | Fault::Cut => true,
-            };
+                Fault::Hang => std::future::pending().await,
+                Fault::None | Fault::Refuse | Fault::Cut => {}
+            }
             tokio::select! {
                 changed = self.fault.changed() => changed.ok()?,
-                frame = self.body.frame(), if flows => return frame.map(|frame| (frame, self)),
+                frame = self.body.frame() => return frame.map(|frame| (frame, self)),
             }
         }
     }

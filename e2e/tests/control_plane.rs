@@ -4,14 +4,11 @@
 
 use std::process::Command;
 
-use e2e::cluster::{ControlPlane, backend_address, run};
+use anyhow::ensure;
+use e2e::cluster::{ControlPlane, backend_address, eventually, run};
 use e2e::process::{Process, binary};
-use e2e::wire::PATIENCE;
 use rustix::process::Signal;
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
-
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 const ROUTE: &str = "
 apiVersion: longhaul.dev/v1alpha1
@@ -69,19 +66,16 @@ fn endpoints_follow_pods_that_exist_only_in_the_api() {
         cluster.service(&namespace, "chat").await.unwrap();
         cluster.pod(&namespace, "chat-0", "chat", backend_address(1), 9000).await.unwrap();
         let conditions = async |wanted: [bool; 3]| {
-            let given_up = Instant::now() + PATIENCE;
-            loop {
-                let slices = ["-n", &namespace, "get", "endpointslices", "-o", "json"];
-                let slices: Value = serde_json::from_str(&cluster.kubectl(&slices).await.unwrap()).unwrap();
+            let slices = ["-n", &namespace, "get", "endpointslices", "-o", "json"];
+            let as_wanted = async || {
+                let slices: Value = serde_json::from_str(&cluster.kubectl(&slices).await?)?;
                 let endpoint = &slices["items"][0]["endpoints"][0];
                 let found = ["ready", "serving", "terminating"]
                     .map(|condition| endpoint["conditions"][condition] == Value::Bool(true));
-                if endpoint["addresses"][0] == "198.18.10.1" && found == wanted {
-                    return;
-                }
-                assert!(Instant::now() < given_up, "wanted {wanted:?}: {slices:#}");
-                sleep(PAUSE).await;
-            }
+                ensure!(endpoint["addresses"][0] == "198.18.10.1" && found == wanted, "{slices:#}");
+                Ok(())
+            };
+            eventually(&format!("{wanted:?}"), as_wanted).await.unwrap();
         };
         conditions([true, true, false]).await;
         cluster.set_pod_ready(&namespace, "chat-0", false).await.unwrap();
@@ -158,9 +152,10 @@ async fn what_a_killed_run_leaves_is_taken_away() {
     assert!(run::traces(&name).unwrap().len() > 4);
     holder.signal(Signal::KILL).unwrap();
     holder.ended().await.unwrap();
-    let given_up = Instant::now() + PATIENCE;
-    while !run::traces(&name).unwrap().is_empty() {
-        assert!(Instant::now() < given_up, "{:?}", run::traces(&name).unwrap());
-        sleep(PAUSE).await;
-    }
+    let gone = async || {
+        let traces = run::traces(&name)?;
+        ensure!(traces.is_empty(), "{traces:?}");
+        Ok(())
+    };
+    eventually("all of it gone", gone).await.unwrap();
 }

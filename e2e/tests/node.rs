@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use e2e::client::Target;
-use e2e::cluster::{Node, run};
+use e2e::cluster::{Node, eventually, run};
 use e2e::process::binary;
 
 const IMAGE: &str = "localhost/demo-backend:dev";
@@ -55,11 +55,17 @@ fn a_pod_runs_is_reached_by_its_service_and_all_goes_without_a_trace() {
             node.kubectl(&["-n", &namespace, "get", "service", "chat", "-o", columns]).await.unwrap();
         let (address, port) = service.split_once(' ').unwrap();
         let by_node = format!("{}:{port}", e2e::cluster::NODE_ADDRESS);
+        let mut sockets = Vec::new();
         for address in [address, &by_node] {
             let address: SocketAddr = address.parse().unwrap();
-            let mut socket = Target::plain(address, "chat").websocket("/").await.unwrap();
+            // Ready is what the pod is; kube-proxy and its rules follow.
+            let connect = async || Target::plain(address, "chat").websocket("/").await;
+            let socket = eventually("a way to the pod", connect).await.unwrap();
             assert_eq!(socket.backend(), "chat");
-            node.restart_kubelet().unwrap();
+            sockets.push(socket);
+        }
+        node.restart_kubelet().unwrap();
+        for mut socket in sockets {
             socket.echo("whatever the kubelet does").await.unwrap();
         }
         node.kubectl(&ready).await.unwrap();

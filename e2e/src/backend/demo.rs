@@ -18,7 +18,7 @@ mod socket;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,7 +52,12 @@ pub struct DemoBackend {
 impl DemoBackend {
     /// Starts one on a free loopback port.
     pub async fn start(name: &str) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        Self::start_on(name, Ipv4Addr::LOCALHOST.into()).await
+    }
+
+    /// Starts one on a free port of this address.
+    pub async fn start_on(name: &str, address: IpAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, name.to_owned()));

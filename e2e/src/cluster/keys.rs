@@ -2,26 +2,29 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use rcgen::KeyPair;
+use rustls::ClientConfig;
 
-use super::SERVICE_OF_API_SERVER;
 use super::namespace::NODE_ADDRESS;
 use super::node::NODE;
+use super::{API_SERVER_PORT, SERVICE_OF_API_SERVER};
 use crate::certificate::{Authority, Pair};
 
 /// The files of a cluster.
 pub(super) struct Keys {
     folder: PathBuf,
+    authority: Authority,
 }
 
 impl Keys {
     /// Makes all keys and the kubeconfigs of those who run a cluster.
     pub(super) fn make(folder: &Path) -> Result<Self> {
-        let keys = Self { folder: folder.join("keys") };
+        let keys = Self { folder: folder.join("keys"), authority: Authority::new()? };
         fs::create_dir(&keys.folder)?;
-        let authority = Authority::new()?;
+        let authority = &keys.authority;
         fs::write(keys.file("ca.crt"), authority.pem())?;
         fs::write(keys.file("ca.key"), authority.key_pem())?;
         let accounts = KeyPair::generate()?;
@@ -48,6 +51,11 @@ impl Keys {
         Ok(keys)
     }
 
+    /// A client's TLS settings that trust the cluster alone.
+    pub(super) fn trusting_client(&self) -> Result<Arc<ClientConfig>> {
+        self.authority.trusting_client()
+    }
+
     /// One of the files.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -72,7 +80,7 @@ impl Keys {
         let path = self.kubeconfig(name);
         let content = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters:\n- name: test\n  cluster: {{server: \"https://{NODE_ADDRESS}:6443\", certificate-authority: {}}}\n\
+             clusters:\n- name: test\n  cluster: {{server: \"https://{NODE_ADDRESS}:{API_SERVER_PORT}\", certificate-authority: {}}}\n\
              users:\n- name: test\n  user: {{{user}}}\n\
              contexts:\n- name: test\n  context: {{cluster: test, user: test}}\n",
             self.file("ca.crt").display()

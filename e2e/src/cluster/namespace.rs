@@ -6,6 +6,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::process::Command;
 
@@ -16,6 +17,9 @@ use super::run::namespace_file;
 
 /// The node's address, at which the API server listens.
 pub const NODE_ADDRESS: &str = "198.18.255.1";
+
+/// The same, as an address.
+pub(super) const NODE_IP: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 
 /// Every address of 198.18.10.0/24 can be listened on without further ado.
 const BACKENDS: &str = "198.18.10.0/24";

@@ -38,6 +38,7 @@ impl Programs {
         let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty());
         let programs = Self { assets: assets.map(PathBuf::from), built: built()? };
         CONTROL_PLANE.iter().try_for_each(|name| programs.path(name).map(|_| ()))?;
+        programs.mention_replaced(&CONTROL_PLANE)?;
         Ok(programs)
     }
 
@@ -53,17 +54,23 @@ impl Programs {
         Ok(programs)
     }
 
-    /// Where a program is. Says so if it is not where it was wanted from.
+    /// Where a program is.
     pub(super) fn path(&self, name: &str) -> Result<PathBuf> {
-        if let Some(path) = self.assets.iter().map(|folder| folder.join(name)).find(|path| path.is_file()) {
-            return Ok(path);
+        let folders = self.assets.iter().chain(&self.built);
+        let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
+        found.with_context(|| format!("{name} is not there; `e2e/tools.sh cluster` builds it"))
+    }
+
+    /// Says which programs are not where they were wanted from.
+    fn mention_replaced(&self, names: &[&str]) -> Result<()> {
+        let Some(assets) = &self.assets else { return Ok(()) };
+        for path in names.iter().map(|name| self.path(name)) {
+            let path = path?;
+            if !path.starts_with(assets) {
+                eprintln!("KUBEBUILDER_ASSETS has no such program, so {} is used", path.display());
+            }
         }
-        let built = self.built.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
-        let path = built.with_context(|| format!("{name} is not there; `make tools` builds it"))?;
-        if let Some(assets) = &self.assets {
-            eprintln!("{} has no {name}; {} is used", assets.display(), path.display());
-        }
-        Ok(path)
+        Ok(())
     }
 }
 

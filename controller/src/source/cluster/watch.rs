@@ -27,7 +27,7 @@ use super::{ObjectSeen, Position, Seen, What};
 
 /// How long the server keeps a watch open. A connection that died without a word is noticed this much later, so it is
 /// shorter than the five minutes that are usual.
-const LIFE: Duration = Duration::from_mins(1);
+const LIFE: Duration = Duration::from_secs(30);
 
 /// How long after its end a watch may still be silent.
 const GRACE: Duration = Duration::from_secs(5);
