@@ -127,7 +127,7 @@ async fn a_pod_that_does_not_answer_is_known_by_name() {
     let mut setup = start(&addresses);
     setup.wanted.send_replace(Arc::new([(object("a"), version(1))].into()));
     let both = |heard: &Heard| heard.len() == 2 && heard.values().all(|said| said.silent);
-    setup.heard.wait_for(both).await.unwrap();
+    timeout(Duration::from_secs(20), setup.heard.wait_for(both)).await.unwrap().unwrap();
     // Its place is taken by one that answers; the other one goes.
     let pod = Pod::start("deaf").await;
     let peer = Peer { address: pod.address, node: None };
