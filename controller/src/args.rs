@@ -1,7 +1,11 @@
-//! The command line. Every flag can be given by environment too.
+//! The command line. Every flag of a program that stays can be given by environment too.
+
+mod selftest;
+mod supervise;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
@@ -9,8 +13,12 @@ use ipnet::IpNet;
 use snapshot::CertificateKey;
 use translate::Settings;
 
-use crate::cluster::{Cluster, Publish};
+use crate::addresses::Publish;
+use crate::cluster::Cluster;
 use crate::{Config, Source};
+
+pub use selftest::Selftest;
+pub use supervise::Supervise;
 
 /// Longhaul's controller: reads routes and hands them to the proxies on a Unix socket.
 ///
@@ -37,6 +45,20 @@ pub enum Command {
     ///
     /// Exit status: 0 without errors, 1 with any or when a path cannot be read, 2 for a wrong command line.
     Check(Check),
+    /// Keep `run` running: restart it when it ends or hangs, until told to stop. Process 1 of a container.
+    ///
+    /// What stands behind `--` is the command line of the worker: `supervise -- run --source …`. It is started again
+    /// after 1 s, and up to 30 s when it keeps ending. SIGTERM and SIGINT are passed on to it.
+    ///
+    /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when no worker can be started, 2 for a wrong command line,
+    /// the worker's included.
+    Supervise(Supervise),
+    /// Open a WebSocket through a proxy to this process, and send a message through it.
+    ///
+    /// A route for the host must lead to where this listens; it may come later. Tried until it works or time is over.
+    ///
+    /// Exit status: 0 when the message came back, 1 when it did not, 2 for a wrong command line.
+    Selftest(Selftest),
 }
 
 /// Flags of `check`.
@@ -89,6 +111,10 @@ pub struct Run {
     /// which. Whoever reaches it can read every route: keep it off public addresses.
     #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]
     pub admin: Option<SocketAddr>,
+
+    /// Serve /livez, /readyz and /metrics here, and nothing else: for probes and scrapers.
+    #[arg(long, env = "LONGHAUL_OBSERVE", value_name = "ADDR:PORT")]
+    pub observe: Option<SocketAddr>,
 
     /// How the objects are read.
     #[command(flatten)]
@@ -267,7 +293,7 @@ impl ClusterFlags {
         let publish = match (self.publish_service, self.publish_node_addresses) {
             (Some((namespace, name)), _) => Publish::Service { namespace, name },
             (None, true) => Publish::Nodes,
-            (None, false) => Publish::Static,
+            (None, false) => Publish::Settings,
         };
         Cluster {
             kubeconfig: self.kubeconfig,
@@ -304,8 +330,17 @@ impl Run {
             SourceFlag::Directory(path) => Source::Directory(path),
             SourceFlag::Cluster => Source::Cluster(Box::new(self.cluster.config())),
         };
-        Config { source, socket: self.socket, admin: self.admin, settings }
+        Config { source, socket: self.socket, admin: self.admin, observe: self.observe, settings }
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration: crds::duration::Duration =
+        text.parse().map_err(|_| format!("write {}", crds::duration::GRAMMAR))?;
+    if duration.as_millis() < 1_000 {
+        return Err("write one second or more".into());
+    }
+    Ok(Duration::from_millis(duration.as_millis()))
 }
 
 fn source(text: &str) -> Result<SourceFlag, String> {
@@ -356,7 +391,7 @@ mod tests {
         let start = ["longhaul-controller", "run", "--source", "dir:/etc/routes", "--socket", "/run/s"];
         match Args::try_parse_from(start.iter().chain(flags))?.command {
             Command::Run(run) => Ok(*run),
-            Command::Check(_) => unreachable!("run was asked for"),
+            _ => unreachable!("run was asked for"),
         }
     }
 
@@ -399,7 +434,7 @@ mod tests {
             let start = ["longhaul-controller", "run", "--source=cluster", "--socket=/run/s"];
             match Args::try_parse_from(start.iter().chain(flags)).unwrap().command {
                 Command::Run(run) => run.config(),
-                Command::Check(_) => unreachable!("run was asked for"),
+                _ => unreachable!("run was asked for"),
             }
         };
         let cluster = |config: &Config| match &config.source {
@@ -408,8 +443,7 @@ mod tests {
         };
         let plain = parse(&[]);
         assert_eq!(plain.settings, Settings::default());
-        assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Static));
-        assert_eq!(cluster(&plain).field_manager(), "longhaul.dev/default.longhaul");
+        assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Settings));
         let config = parse(&[
             "--watch-namespaces=a,b",
             "--watch-without-class",

@@ -8,14 +8,13 @@ use anyhow::Context;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use crate::addresses::Publish;
+
 /// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// How long the API server may be silent within an answer. A watch has something to say at least this often: its end.
 const SILENCE: Duration = Duration::from_secs(90);
-
-/// The longest name of a field manager, as the API server takes it.
-const LONGEST_MANAGER: usize = 128;
 
 /// What a controller is told about its cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,22 +37,6 @@ pub struct Cluster {
     pub peers_service: Option<String>,
 }
 
-/// Which addresses the status of objects shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Publish {
-    /// Those of the settings.
-    Static,
-    /// Those that a Service has.
-    Service {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
-    /// Those of the nodes on which Ready Longhaul pods run.
-    Nodes,
-}
-
 impl Cluster {
     /// A client of the API server. It need not be there yet; how it is reached must be known.
     pub async fn client(&self) -> anyhow::Result<Client> {
@@ -71,13 +54,8 @@ impl Cluster {
         config.connect_timeout = Some(CONNECT);
         config.read_timeout = Some(SILENCE);
         config.write_timeout = Some(CONNECT);
+        // Whoever asks knows better when to ask again, and says meanwhile what is in the way.
+        config.default_retry = false;
         Client::try_from(config).context("the API server's client cannot be made")
-    }
-
-    /// Under which name this installation writes status: no other one shares it, and all its replicas do.
-    pub fn field_manager(&self) -> String {
-        let mut name = format!("longhaul.dev/{}.{}", self.namespace, self.lease);
-        name.truncate(LONGEST_MANAGER);
-        name
     }
 }

@@ -2,20 +2,35 @@
 //!
 //! [`source`] brings objects and their changes; [`reconcile`] keeps them, translates them and publishes what comes
 //! out; [`publish`] hands it to proxies; [`overview`] and [`admin`] tell people what is going on. Data flows one way:
-//! what proxies answer leads to remarks, never into a translation.
+//! what proxies answer leads to remarks, never into a translation. [`supervise`] keeps a process with all this
+//! running, and [`selftest`] tries what comes of it.
 //!
 //! Invariant: no traffic passes here. While the controller is away, proxies serve what they have.
 
+pub mod addresses;
 pub mod admin;
 pub mod args;
 pub mod check;
 pub mod cluster;
+pub mod complaint;
+pub mod events;
+pub mod lease;
 pub mod live;
 pub mod metrics;
 pub mod overview;
+pub mod pace;
+pub mod peers;
+pub mod programmed;
 pub mod publish;
 pub mod reconcile;
+pub mod selftest;
 pub mod source;
+pub mod status;
+pub mod supervise;
+pub mod version;
+
+#[cfg(test)]
+mod memory_api;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -25,7 +40,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use translate::Settings;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, ListenError, Listening, Pages};
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::overview::Overview;
@@ -50,6 +65,8 @@ pub struct Config {
     pub socket: PathBuf,
     /// Where the admin server listens; port 0 takes any.
     pub admin: Option<SocketAddr>,
+    /// Where probes and metrics alone are served as well; port 0 takes any.
+    pub observe: Option<SocketAddr>,
     /// How objects are translated.
     pub settings: Settings,
 }
@@ -59,7 +76,8 @@ pub struct Config {
 pub struct Controller {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
-    admin: Option<SocketAddr>,
+    /// Of the admin server, with all pages and with those to observe.
+    addresses: [Option<SocketAddr>; 2],
     /// Its file goes with it.
     _socket: Arc<Socket>,
 }
@@ -68,6 +86,7 @@ impl Controller {
     /// Starts everything, or says plainly what is in the way. `stop` asks all of it to end.
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
+        let mut writing = None;
         let feed = match &config.source {
             Source::Directory(directory) => {
                 source::dir::start(directory.clone(), &mut tasks, stop.clone()).await?
@@ -76,33 +95,50 @@ impl Controller {
                 let client = cluster.client().await?;
                 let scope = source::cluster::Scope {
                     namespaces: cluster.namespaces.clone(),
-                    field_manager: cluster.field_manager(),
+                    field_manager: status::field_manager(&cluster.namespace, &cluster.lease),
                 };
-                let (feed, _lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
+                let (feed, lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
+                writing = Some((client, cluster, lives));
                 feed
             }
         };
         let socket = Arc::new(Socket::bind(&config.socket)?);
-        let admin = match config.admin {
-            Some(address) => Some(admin::listen(address).await?),
-            None => None,
-        };
+        let admin = listen(config.admin, Pages::All).await?;
+        let observe = listen(config.observe, Pages::Observe).await?;
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent())?;
+        let controller_name = config.settings.controller_name.clone();
         let reconciler =
             Reconciler::new(reconcile::from_scratch, config.settings, publisher.clone(), metrics.clone());
         let overview =
             Overview::new(feed.said, reconciler.view(), publisher.published(), publisher.proxies());
 
         tracing::info!(path = %socket.path().display(), "socket listening on {}", socket.path().display());
-        let address = admin.as_ref().map(|(_, address)| *address);
-        if let Some((listener, address)) = admin {
-            tracing::info!(%address, "admin listening on {address}");
-            let (admin, stop) = (Admin::new(overview.clone(), metrics), stop.clone());
-            tasks.spawn(async move {
-                admin.serve(listener, stop).await;
-                Ok(())
-            });
+        let addresses = [&admin, &observe].map(|listening| listening.as_ref().map(Listening::address));
+        for listening in [admin, observe].into_iter().flatten() {
+            let admin = Admin::new(overview.clone(), metrics.clone());
+            let admin = match &config.source {
+                Source::Directory(_) => admin,
+                Source::Cluster(cluster) => admin.answering_as(cluster.pod.clone()),
+            };
+            tasks.spawn(quietly(admin.serve(listening), stop.clone()));
+        }
+        if let Some((client, cluster, lives)) = writing.filter(|(_, cluster, _)| cluster.status) {
+            let setup = status::Setup {
+                client,
+                pod: cluster.pod.clone(),
+                namespace: cluster.namespace.clone(),
+                lease: cluster.lease.clone(),
+                peers_service: cluster.peers_service.clone(),
+                publish: cluster.publish.clone(),
+                controller_name,
+                view: reconciler.view(),
+                published: publisher.published(),
+                proxies: publisher.proxies(),
+                lives,
+                metrics: metrics.clone(),
+            };
+            tasks.spawn(status::run(setup, stop.clone()));
         }
         tasks.spawn(quietly(overview::log_remarks(overview), stop.clone()));
         tasks.spawn(quietly(reconciler.run(feed.changes), stop.clone()));
@@ -111,12 +147,17 @@ impl Controller {
             publisher.serve(served, stopped).await;
             Ok(())
         });
-        Ok(Self { tasks, stop, admin: address, _socket: socket })
+        Ok(Self { tasks, stop, addresses, _socket: socket })
     }
 
     /// Where the admin server listens.
     pub fn admin(&self) -> Option<SocketAddr> {
-        self.admin
+        self.addresses[0]
+    }
+
+    /// Where probes and metrics alone are served.
+    pub fn observe(&self) -> Option<SocketAddr> {
+        self.addresses[1]
     }
 
     /// Waits for a part to end that should not. Waiting may be given up and begun again.
@@ -138,6 +179,14 @@ impl Controller {
 impl Drop for Controller {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+/// Opens a port of the admin server, where one is asked for.
+async fn listen(address: Option<SocketAddr>, pages: Pages) -> Result<Option<Listening>, ListenError> {
+    match address {
+        Some(address) => Listening::open(address, pages).await.map(Some),
+        None => Ok(None),
     }
 }
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use crds::diagnostic::ObjectRef;
-use crds::wsroute::{Address, WsRouteStatus};
+use crds::wsroute::{Address, AddressKind, WsRoute, WsRouteStatus};
 use imbl::OrdMap;
+use k8s_openapi::api::networking::v1::Ingress;
 
 /// Every Ingress and WsRoute that is watched, of whichever class. Cloning is cheap.
 pub type Lives = OrdMap<ObjectRef, Arc<Live>>;
@@ -32,4 +33,26 @@ pub enum LiveStatus {
     Ingress(Vec<Address>),
     /// `status` of a WsRoute.
     WsRoute(WsRouteStatus),
+}
+
+impl LiveStatus {
+    /// Of an Ingress.
+    pub fn of_ingress(ingress: &Ingress) -> Self {
+        let balancer = ingress.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+        let shown = balancer.and_then(|balancer| balancer.ingress.as_ref()).into_iter().flatten();
+        Self::Ingress(
+            shown
+                .filter_map(|shown| match (&shown.ip, &shown.hostname) {
+                    (Some(ip), _) => Some(Address { kind: AddressKind::IPAddress, value: ip.clone() }),
+                    (None, Some(name)) => Some(Address { kind: AddressKind::Hostname, value: name.clone() }),
+                    (None, None) => None,
+                })
+                .collect(),
+        )
+    }
+
+    /// Of a WsRoute.
+    pub fn of_ws_route(route: &WsRoute) -> Self {
+        Self::WsRoute(route.status.clone().unwrap_or_default())
+    }
 }

@@ -2,20 +2,29 @@
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use controller::Controller;
-use controller::args::{Args, Check, CheckFormat, Command, LogFormat, Run};
+use controller::args::{self, Args, Check, CheckFormat, Command, LogFormat, Run, Supervise};
 use controller::check::{self, Scope};
+use controller::selftest::Selftest;
+use controller::supervise::{self, Tether};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+
+/// How long a worker without a supervisor may take to stop.
+const ORPHANED: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(flags) => run(*flags).map(|()| ExitCode::SUCCESS),
         Command::Check(flags) => check(flags),
+        Command::Supervise(flags) => supervise(flags),
+        Command::Selftest(flags) => selftest(flags).map(|()| ExitCode::SUCCESS),
     };
     match done {
         Ok(code) => code,
@@ -29,15 +38,54 @@ fn main() -> ExitCode {
 #[tokio::main(flavor = "current_thread")]
 async fn run(flags: Run) -> anyhow::Result<()> {
     log(&flags)?;
-    let stop = CancellationToken::new();
+    let (stop, orphaned) = (CancellationToken::new(), CancellationToken::new());
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut tethered = JoinSet::new();
+    if let Some(tether) = Tether::inherited()? {
+        let orphaned = orphaned.clone();
+        tethered.spawn(async move {
+            tether.hold().await;
+            orphaned.cancel();
+        });
+    }
     let mut controller = Controller::start(flags.config(), stop.clone()).await?;
     tokio::select! {
         failed = controller.failure() => return Err(failed),
         _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
         _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        () = orphaned.cancelled() => tracing::error!("the supervisor is gone: stopping"),
     }
-    controller.stop().await;
+    tokio::select! {
+        () = controller.stop() => {}
+        _ = terminate.recv() => tracing::warn!("second signal: ending now"),
+        _ = interrupt.recv() => tracing::warn!("second signal: ending now"),
+        () = end_of_orphans(&orphaned) => std::process::exit(1),
+    }
+    ensure!(!orphaned.is_cancelled(), "the supervisor is gone");
+    Ok(())
+}
+
+/// Without a supervisor nobody replaces a worker that hangs while it stops, and another may be at work already.
+async fn end_of_orphans(orphaned: &CancellationToken) {
+    orphaned.cancelled().await;
+    tokio::time::sleep(ORPHANED).await;
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn supervise(flags: Supervise) -> anyhow::Result<ExitCode> {
+    match flags.run() {
+        // With the same settings as the worker's: so their lines read as one log.
+        Ok(run) => log(&run)?,
+        Err(error) => error.exit(),
+    }
+    Ok(supervise::supervise(flags.plan()).await?.into())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn selftest(flags: args::Selftest) -> anyhow::Result<()> {
+    let selftest = Selftest::open(flags.plan()).await?;
+    println!("listening on {}", selftest.address()?);
+    println!("{}", selftest.run().await?);
     Ok(())
 }
 

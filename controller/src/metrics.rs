@@ -27,6 +27,70 @@ struct BySecret {
     secret: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+/// What became of a write of status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusWrite {
+    /// It says what it should.
+    Written,
+    /// It was taken back, of an object that left our class.
+    Withdrawn,
+    /// The object is gone.
+    Gone,
+    /// It failed and is tried again.
+    Failed,
+}
+
+impl StatusWrite {
+    const ALL: [Self; 4] = [Self::Written, Self::Withdrawn, Self::Gone, Self::Failed];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Withdrawn => "withdrawn",
+            Self::Gone => "gone",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What became of an Event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventWrite {
+    /// It was created.
+    Created,
+    /// It was there and is counted on.
+    Refreshed,
+    /// It was there, and fresh.
+    Known,
+    /// It waits for its turn: there are many.
+    Delayed,
+    /// It was given up: what it tells of was over before its turn came, or its object has too many.
+    Dropped,
+    /// It failed and is tried again.
+    Failed,
+}
+
+impl EventWrite {
+    const ALL: [Self; 6] =
+        [Self::Created, Self::Refreshed, Self::Known, Self::Delayed, Self::Dropped, Self::Failed];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Refreshed => "refreshed",
+            Self::Known => "known",
+            Self::Delayed => "delayed",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// Every metric.
 #[derive(Debug)]
 pub struct Metrics {
@@ -43,6 +107,11 @@ pub struct Metrics {
     quarantined: Gauge,
     diagnostics: Family<BySeverity, Gauge>,
     certificate_expiry: Family<BySecret, Gauge>,
+    leader: Gauge,
+    status_writes: Family<ByResult, Counter>,
+    events: Family<ByResult, Counter>,
+    peers: Gauge,
+    peers_answering: Gauge,
 }
 
 /// What is counted when somebody asks.
@@ -90,8 +159,14 @@ impl Metrics {
             quarantined: Gauge::default(),
             diagnostics: Family::default(),
             certificate_expiry: Family::default(),
+            leader: Gauge::default(),
+            status_writes: Family::default(),
+            events: Family::default(),
+            peers: Gauge::default(),
+            peers_answering: Gauge::default(),
         };
         metrics.register();
+        metrics.register_cluster();
         metrics
     }
 
@@ -137,6 +212,52 @@ impl Metrics {
             "When the certificate of a Secret expires",
             self.certificate_expiry.clone(),
         );
+    }
+
+    /// What there is only with an API server.
+    fn register_cluster(&mut self) {
+        // Each result from the start: a series that appears with its first increase hides that increase.
+        for result in StatusWrite::ALL {
+            drop(self.status_writes.get_or_create(&ByResult { result: result.label() }));
+        }
+        for result in EventWrite::ALL {
+            drop(self.events.get_or_create(&ByResult { result: result.label() }));
+        }
+        let registry = &mut self.registry;
+        registry.register("leader", "1 while this replica writes status and Events", self.leader.clone());
+        registry.register(
+            "status_writes",
+            "Writes of objects' status, by what became of them",
+            self.status_writes.clone(),
+        );
+        registry.register("events", "Events, by what became of them", self.events.clone());
+        registry.register("peers", "Other Longhaul pods that are Ready", self.peers.clone());
+        registry.register(
+            "peers_answering",
+            "Those of them that answered when asked last",
+            self.peers_answering.clone(),
+        );
+    }
+
+    /// Whether this replica leads.
+    pub fn leader(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// A write of status ended.
+    pub fn status_write(&self, result: StatusWrite) {
+        self.status_writes.get_or_create(&ByResult { result: result.label() }).inc();
+    }
+
+    /// Something became of an Event.
+    pub fn event(&self, result: EventWrite) {
+        self.events.get_or_create(&ByResult { result: result.label() }).inc();
+    }
+
+    /// Other pods that there are, and how many of them answer.
+    pub fn peers(&self, known: usize, answering: usize) {
+        self.peers.set(level(known));
+        self.peers_answering.set(level(answering));
     }
 
     /// The counter of bytes on the socket, for whoever sends them.

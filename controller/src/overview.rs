@@ -11,12 +11,13 @@ use imbl::OrdSet;
 use serde_json::{Value, json};
 use snapshot::{Certificate, Host, HostPattern, Key, Section, Snapshot};
 use tokio::sync::watch;
-use translate::Condition;
 
 use crate::metrics::Levels;
+use crate::programmed::{self, Holding, Pod};
 use crate::publish::{Proxies, Published};
 use crate::reconcile::View;
 use crate::source::{Finding, Said};
+use crate::version::Version;
 
 /// The newest values of everything.
 #[derive(Clone, Debug)]
@@ -25,19 +26,6 @@ pub struct Overview {
     view: watch::Receiver<Arc<View>>,
     published: watch::Receiver<Option<Published>>,
     proxies: watch::Receiver<Proxies>,
-}
-
-/// Whether proxies serve an object as it is now: the condition `Programmed`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Acknowledged {
-    /// All do.
-    Programmed,
-    /// Some have not acknowledged it yet.
-    Pending,
-    /// Some could not build a part of it, or refuse the generation.
-    Rejected,
-    /// There is none.
-    NoProxy,
 }
 
 impl Overview {
@@ -84,10 +72,12 @@ impl Overview {
         let rejected =
             published.as_ref().map(|published| owners(&published.snapshot, &proxies)).unwrap_or_default();
         let objects = view.reports.iter().map(|(object, report)| {
-            let since = view.since.get(object).copied().unwrap_or_default();
-            let condition = programmed(&proxies, since, rejected.get(object).map(String::as_str));
+            let since = view.since(object);
+            let holding = Holding::of(&proxies, since, rejected.get(object).map(String::as_str));
             let mut report = translate::Report::clone(report);
-            report.conditions.push(condition);
+            report
+                .conditions
+                .push(programmed::of_report(&report, &[Pod { name: None, holding: Some(&holding) }]));
             let place = said.places.get(object);
             json!({
                 "object": object,
@@ -98,6 +88,22 @@ impl Overview {
             })
         });
         Value::Array(objects.collect())
+    }
+
+    /// Where the proxies of this controller stand with these versions of objects, in their order.
+    pub fn held(&self, asked: &[(ObjectRef, &Version)]) -> Vec<Holding> {
+        // The view first: what is published is then at least as new as what it tells of.
+        let view = self.view.borrow().clone();
+        let (published, proxies) = (self.published.borrow().clone(), self.proxies.borrow().clone());
+        let rejected =
+            published.as_ref().map(|published| owners(&published.snapshot, &proxies)).unwrap_or_default();
+        let holding = |(object, version): &(ObjectRef, &Version)| match view.since.get(object) {
+            Some(since) if since.version.as_ref() == Some(*version) => {
+                Holding::of(&proxies, since.number, rejected.get(object).map(String::as_str))
+            }
+            _ => Holding::unseen(&proxies),
+        };
+        asked.iter().map(holding).collect()
     }
 
     /// The snapshot, decoded and without keys, and which generation of it each proxy serves.
@@ -241,7 +247,7 @@ fn blamed(key: &Key) -> ObjectRef {
 }
 
 /// Objects of which some proxy could not build a part, with what it said.
-fn owners(snapshot: &Snapshot, proxies: &Proxies) -> BTreeMap<ObjectRef, String> {
+pub(crate) fn owners(snapshot: &Snapshot, proxies: &Proxies) -> BTreeMap<ObjectRef, String> {
     let quarantined: BTreeMap<&Key, &str> = proxies
         .values()
         .flat_map(|proxy| &proxy.quarantined)
@@ -276,28 +282,6 @@ fn parts(pattern: &HostPattern, host: &Host) -> BTreeSet<(ObjectRef, Key)> {
         parts.insert((owner, Key::Host(pattern.clone())));
     }
     parts
-}
-
-/// The condition of an object whose present version is part of every generation from `since` on.
-fn programmed(proxies: &Proxies, since: u64, rejected: Option<&str>) -> Condition {
-    let serves =
-        |proxy: &&crate::publish::Proxy| proxy.applied.is_some_and(|applied| applied.number >= since);
-    let serving = proxies.values().filter(serves).count();
-    let refused = proxies.values().find_map(|proxy| proxy.refused.as_deref().filter(|_| !serves(&proxy)));
-    let (state, message) = match rejected.or(refused) {
-        _ if proxies.is_empty() => (Acknowledged::NoProxy, "no proxy is connected".to_owned()),
-        Some(reason) => (Acknowledged::Rejected, reason.to_owned()),
-        None if serving < proxies.len() => {
-            (Acknowledged::Pending, format!("{serving}/{} proxies", proxies.len()))
-        }
-        None => (Acknowledged::Programmed, format!("{serving}/{} proxies", proxies.len())),
-    };
-    Condition {
-        type_: "Programmed".into(),
-        status: state == Acknowledged::Programmed,
-        reason: format!("{state:?}"),
-        message,
-    }
 }
 
 /// Logs each remark when it appears and when it is gone, until nothing more can come.
@@ -350,27 +334,6 @@ mod tests {
 
     fn certificate() -> CertificateKey {
         CertificateKey { namespace: "d".into(), secret: "s".into() }
-    }
-
-    #[test]
-    fn programmed_follows_what_proxies_acknowledge() {
-        let refusing = Proxy { refused: Some("odd".into()), ..proxy(1, Vec::new()) };
-        let cases: Vec<(Vec<Proxy>, Option<&str>, &str)> = vec![
-            (vec![], None, "NoProxy: no proxy is connected"),
-            (vec![], Some("bad"), "NoProxy: no proxy is connected"),
-            (vec![proxy(2, vec![])], None, "Programmed: 1/1 proxies"),
-            (vec![proxy(3, vec![]), proxy(2, vec![])], None, "Programmed: 2/2 proxies"),
-            (vec![proxy(3, vec![]), proxy(1, vec![])], None, "Pending: 1/2 proxies"),
-            (vec![Proxy::default()], None, "Pending: 0/1 proxies"),
-            (vec![proxy(2, vec![])], Some("bad"), "Rejected: bad"),
-            (vec![proxy(2, vec![]), refusing], None, "Rejected: odd"),
-        ];
-        for (proxies, rejected, expected) in cases {
-            let proxies: Proxies = (0..).zip(proxies).collect();
-            let condition = programmed(&proxies, 2, rejected);
-            assert_eq!(format!("{}: {}", condition.reason, condition.message), expected);
-            assert_eq!(condition.status, condition.reason == "Programmed");
-        }
     }
 
     #[test]

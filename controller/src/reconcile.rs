@@ -1,8 +1,10 @@
 //! The loop: changes into the store, the store through the translation, its outcome to proxies and people.
 //!
-//! The first change goes at once; while more come, the world is translated at most every [`PACE`]. Nothing is
-//! published before every kind is complete. A translation that panics is said and counted, and leaves what was
-//! published as it is.
+//! The first change goes at once; while more come, the world is translated at most every [`PACE`]. Changes of
+//! EndpointSlices alone go the short way: at most every [`ENDPOINT_PACE`], into the world that was translated last,
+//! past whatever waits for its turn. A batch with anything else in it stays together. Nothing is published before
+//! every kind is complete. A translation that panics is said and counted, and leaves what was published as it is;
+//! endpoints go on changing in the last world that was translated.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -15,14 +17,18 @@ use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
-use translate::{Outcome, Report, Settings, Store, Translator};
+use translate::{Change, Kind, Outcome, Report, Settings, Store, Translator};
 
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::source::Batch;
+use crate::version::Version;
 
-/// The shortest time between two translations.
+/// The shortest time between two translations of the world.
 pub const PACE: Duration = Duration::from_millis(100);
+
+/// The shortest time until endpoints alone are translated again: what comes meanwhile goes together.
+pub const ENDPOINT_PACE: Duration = Duration::from_millis(5);
 
 /// A translation that remembers the last one, to follow it at the cost of what changed.
 pub type Translate = Box<dyn FnMut(&Store, &Settings) -> Outcome + Send>;
@@ -43,8 +49,26 @@ pub struct View {
     pub reports: OrdMap<ObjectRef, Arc<Report>>,
     /// What is wrong with objects.
     pub diagnostics: OrdSet<Diagnostic>,
-    /// Every object in the store, with the first generation that its present version is part of.
-    pub since: OrdMap<ObjectRef, u64>,
+    /// Every object in the store, and since when its present version is published.
+    pub since: OrdMap<ObjectRef, Since>,
+    /// The number of the generation that came of it; 0 before the first.
+    pub number: u64,
+}
+
+/// Since when an object is published as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Since {
+    /// The first generation that its present version is part of.
+    pub number: u64,
+    /// Its present version, of objects from an API server.
+    pub version: Option<Version>,
+}
+
+impl View {
+    /// The first generation that an object's present version is part of.
+    pub fn since(&self, object: &ObjectRef) -> u64 {
+        self.since.get(object).map_or(0, |since| since.number)
+    }
 }
 
 /// The owner of the store.
@@ -56,14 +80,41 @@ pub struct Reconciler {
     publisher: Publisher,
     metrics: Arc<Metrics>,
     view: watch::Sender<Arc<View>>,
+    /// Everything that the source brought.
     store: Store,
-    /// Objects that came, differ or went since the last translation.
+    /// What was translated last, with the endpoints that came since. `None` before anything was.
+    shown: Option<Store>,
+    /// The store has changes for which `shown` has to wait.
+    behind: bool,
+    world: Waiting,
+    endpoints: Waiting,
+    /// What there is to say while `shown` is behind, or cannot be translated itself.
+    panicked: Option<Diagnostic>,
+}
+
+/// Changes that are not translated yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    due: bool,
+    /// Objects that came, differ or went.
     touched: BTreeSet<ObjectRef>,
+}
+
+/// What is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// The whole store.
+    World,
+    /// What is shown, with endpoints that changed.
+    Endpoints,
 }
 
 impl fmt::Debug for Reconciler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reconciler").field("touched", &self.touched).finish_non_exhaustive()
+        f.debug_struct("Reconciler")
+            .field("world", &self.world)
+            .field("endpoints", &self.endpoints)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,8 +122,20 @@ impl Reconciler {
     /// A reconciler with an empty store.
     pub fn new(begin: Begin, settings: Settings, publisher: Publisher, metrics: Arc<Metrics>) -> Self {
         let (settings, view) = (Arc::new(settings), watch::Sender::default());
-        let (store, touched) = (Store::default(), BTreeSet::new());
-        Self { begin, translate: None, settings, publisher, metrics, view, store, touched }
+        Self {
+            begin,
+            translate: None,
+            settings,
+            publisher,
+            metrics,
+            view,
+            store: Store::default(),
+            shown: None,
+            behind: false,
+            world: Waiting::default(),
+            endpoints: Waiting::default(),
+            panicked: None,
+        }
     }
 
     /// What the last translation said.
@@ -82,118 +145,172 @@ impl Reconciler {
 
     /// Runs until the source ends.
     pub async fn run(mut self, mut changes: mpsc::Receiver<Batch>) {
-        let mut earliest = Instant::now();
-        let mut due = false;
+        let [mut world, mut endpoints] = [Instant::now(); 2];
         loop {
-            tokio::select! {
+            let way = tokio::select! {
                 biased;
                 batch = changes.recv() => match batch {
-                    Some(batch) => due |= self.take(batch),
+                    Some(batch) => {
+                        self.take(batch);
+                        continue;
+                    }
                     None => return,
                 },
-                () = tokio::time::sleep_until(earliest), if due && self.store.synced() => {
-                    due = false;
-                    self = self.translate().await;
-                    earliest = Instant::now() + PACE;
-                }
+                () = tokio::time::sleep_until(world), if self.world.due && self.store.synced() => Way::World,
+                () = tokio::time::sleep_until(endpoints), if self.endpoints.due => Way::Endpoints,
+            };
+            self = self.translate(way).await;
+            endpoints = Instant::now() + ENDPOINT_PACE;
+            if way == Way::World {
+                world = Instant::now() + PACE;
             }
         }
     }
 
-    /// Takes changes into the store. Says whether anything differs.
-    fn take(&mut self, batch: Batch) -> bool {
-        let mut differs = false;
+    /// Takes changes into the store, and those of endpoints alone into what is shown.
+    fn take(&mut self, batch: Batch) {
+        // Before anything is shown there is nothing that endpoints could change.
+        let short = self.shown.is_some() && batch.iter().all(is_for_endpoints);
+        let (mut differs, mut touched) = (false, Vec::new());
         for change in batch {
-            let touched = self.store.apply(change);
-            differs |= !touched.is_empty();
-            self.touched.extend(touched.objects);
+            if let Some(shown) = self.shown.as_mut().filter(|_| short && self.behind) {
+                differs |= !shown.apply(change.clone()).is_empty();
+            }
+            let change = self.store.apply(change);
+            differs |= !change.is_empty();
+            touched.extend(change.objects);
         }
-        differs
+        let (way, other) = if short {
+            (&mut self.endpoints, &mut self.world)
+        } else {
+            (&mut self.world, &mut self.endpoints)
+        };
+        way.due |= differs;
+        for object in touched {
+            // Its present version comes this way, whatever an earlier one did.
+            other.touched.remove(&object);
+            way.touched.insert(object);
+        }
+        self.behind |= differs && !short;
+        if short && !self.behind {
+            // Copied and not changed alike: two stores that share all they have are compared at no cost.
+            self.shown = Some(self.store.clone());
+        }
     }
 
     /// Translates on a thread of its own: it can take longer than anybody at the socket should wait.
-    async fn translate(mut self) -> Self {
-        let (store, settings) = (self.store.clone(), self.settings.clone());
+    async fn translate(mut self, way: Way) -> Self {
+        let mut endpoints = std::mem::take(&mut self.endpoints);
+        let (store, mut world) = match (way, &self.shown) {
+            (Way::Endpoints, Some(shown)) => (shown.clone(), Waiting::default()),
+            _ => (self.store.clone(), std::mem::take(&mut self.world)),
+        };
+        let settings = self.settings.clone();
         let mut translate = self.translate.take().unwrap_or_else(self.begin);
         let begun = Instant::now();
         let work = move || {
             // What a panicking translation remembered goes with it: no broken state survives.
-            catch_unwind(AssertUnwindSafe(move || {
-                let outcome = translate(&store, &settings);
-                (outcome, translate)
-            }))
+            catch_unwind(AssertUnwindSafe(|| translate(&store, &settings)))
+                .map(|outcome| (outcome, store, translate))
         };
         let done = tokio::task::spawn_blocking(work)
             .await
             .expect("the closure catches its panics and is never aborted");
         self.metrics.translation(begun.elapsed());
         match done {
-            Ok((outcome, translate)) => {
+            Ok((outcome, store, translate)) => {
                 self.translate = Some(translate);
-                self.publish(outcome);
+                self.behind &= way == Way::Endpoints;
+                self.panicked.take_if(|_| !self.behind);
+                endpoints.touched.append(&mut world.touched);
+                self.publish(outcome, &store, endpoints.touched);
+                self.shown = Some(store);
             }
-            Err(panic) => self.say_panic(&*panic),
+            Err(panic) => {
+                self.world.touched.append(&mut world.touched);
+                // The same again would come to the same; what is shown has a way of its own.
+                endpoints.due &= way == Way::World;
+                self.endpoints = endpoints;
+                self.say_panic(&*panic);
+            }
         }
         self
     }
 
-    fn publish(&mut self, outcome: Outcome) {
+    fn publish(&mut self, mut outcome: Outcome, store: &Store, touched: BTreeSet<ObjectRef>) {
         let number = self.publisher.publish(&outcome.snapshot);
+        outcome.diagnostics.extend(self.panicked.clone());
         let mut since = self.view.borrow().since.clone();
-        for object in std::mem::take(&mut self.touched) {
-            if self.store.contains(&object) {
-                since.insert(object, number);
-            } else {
+        for object in touched {
+            let Some(version) = store.object(&object).map(Version::of) else {
                 since.remove(&object);
+                continue;
+            };
+            // What differs in nothing that is read (its status, say) is published already.
+            let same = |before: &Since| version.is_some() && before.version == version;
+            if !since.get(&object).is_some_and(same) {
+                since.insert(object, Since { number, version });
             }
         }
         self.view.send_replace(Arc::new(View {
             reports: outcome.reports,
             diagnostics: outcome.diagnostics,
             since,
+            number,
         }));
     }
 
-    fn say_panic(&self, panic: &(dyn Any + Send)) {
+    fn say_panic(&mut self, panic: &(dyn Any + Send)) {
         let text = panic.downcast_ref::<&str>().copied().map(str::to_owned);
         let text =
             text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown".into());
         tracing::error!(panic = text, "the translation panicked; what was published before stays");
         self.metrics.translation_panicked();
         let mut view = View::clone(&self.view.borrow());
-        let older: Vec<_> =
-            view.diagnostics.iter().filter(|diagnostic| diagnostic.reason == PANICKED).cloned().collect();
-        for diagnostic in older {
-            view.diagnostics.remove(&diagnostic);
-        }
-        view.diagnostics.insert(Diagnostic {
+        let panicked = Diagnostic {
             object: ObjectRef::new("Controller", "", "longhaul"),
             field: String::new(),
             severity: Severity::Error,
-            reason: PANICKED.into(),
+            reason: "TranslationPanicked".into(),
             message: format!("the translation panicked: {text}; no change is served until it succeeds"),
             remedy: "undo the last change and report this as a defect".into(),
-        });
+        };
+        if let Some(before) = self.panicked.replace(panicked.clone()) {
+            view.diagnostics.remove(&before);
+        }
+        view.diagnostics.insert(panicked);
         self.view.send_replace(Arc::new(view));
     }
 }
 
-const PANICKED: &str = "TranslationPanicked";
+/// Whether a change can go the short way.
+fn is_for_endpoints(change: &Change) -> bool {
+    match change {
+        Change::Upsert(object) => object.kind() == Kind::EndpointSlice,
+        Change::Delete(object) => object.kind == Kind::EndpointSlice.as_str(),
+        Change::Replace(kind, _) => *kind == Kind::EndpointSlice,
+        Change::Synced(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod short_way;
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use k8s_openapi::api::core::v1::Service;
+    use k8s_openapi::api::networking::v1::Ingress;
     use snapshot::{HostPattern, Key};
     use tokio::task::JoinSet;
-    use translate::{Change, Kind, Object};
+    use translate::Object;
 
     use crate::publish::Published;
 
     use super::*;
 
-    fn service(name: &str) -> Object {
+    pub(super) fn service(name: &str) -> Object {
         let mut service = Service::default();
         service.metadata.name = Some(name.into());
         Object::Service(Arc::new(service))
@@ -209,19 +326,19 @@ mod tests {
         outcome
     }
 
-    fn synced() -> Batch {
+    pub(super) fn synced() -> Batch {
         Kind::ALL.into_iter().map(Change::Synced).collect()
     }
 
-    struct Setup {
-        changes: mpsc::Sender<Batch>,
-        publisher: Publisher,
-        view: watch::Receiver<Arc<View>>,
+    pub(super) struct Setup {
+        pub(super) changes: mpsc::Sender<Batch>,
+        pub(super) publisher: Publisher,
+        pub(super) view: watch::Receiver<Arc<View>>,
         metrics: Arc<Metrics>,
         _tasks: JoinSet<()>,
     }
 
-    fn start(begin: Begin) -> Setup {
+    pub(super) fn start(begin: Begin) -> Setup {
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent()).unwrap();
         let reconciler = Reconciler::new(begin, Settings::default(), publisher.clone(), metrics.clone());
@@ -275,7 +392,7 @@ mod tests {
         setup.changes.send(vec![Change::Delete(panic), Change::Upsert(service("b"))]).await.unwrap();
         let view = setup.view.wait_for(|view| view.diagnostics.is_empty()).await.unwrap().clone();
         assert_eq!(published.borrow().as_ref().unwrap().generation.number, 2);
-        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, *since)).collect();
+        let since: Vec<_> = view.since.iter().map(|(object, since)| (&*object.name, since.number)).collect();
         assert_eq!(since, [("a", 1), ("b", 2)]);
         let memory: Vec<_> = view.reports.keys().map(|count| &*count.name).collect();
         assert_eq!(memory, ["1"], "what a panicking translation remembered is thrown away");
@@ -289,6 +406,32 @@ mod tests {
             .await
             .unwrap();
         assert!(setup.metrics.text().unwrap().contains("longhaul_controller_translation_panics_total 1"));
+    }
+
+    fn ingress(generation: i64, label: &str) -> Object {
+        let mut ingress = Ingress::default();
+        ingress.metadata.name = Some("i".into());
+        ingress.metadata.uid = Some("u".into());
+        ingress.metadata.generation = Some(generation);
+        ingress.metadata.labels = Some([("label".to_owned(), label.to_owned())].into());
+        Object::Ingress(Arc::new(ingress))
+    }
+
+    #[tokio::test]
+    async fn what_differs_in_nothing_that_is_read_is_published_already() {
+        let mut setup = start(|| Box::new(hosts));
+        setup.changes.send([vec![Change::Upsert(ingress(1, "a"))], synced()].concat()).await.unwrap();
+        let object = ingress(1, "a").reference();
+        setup.view.wait_for(|view| view.since(&object) == 1).await.unwrap();
+        let batch = vec![Change::Upsert(ingress(1, "b")), Change::Upsert(service("b"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 2).await.unwrap().clone();
+        assert_eq!((view.since(&object), view.since(&service("b").reference())), (1, 2));
+        let batch = vec![Change::Upsert(ingress(2, "b")), Change::Upsert(service("c"))];
+        setup.changes.send(batch).await.unwrap();
+        let view = setup.view.wait_for(|view| view.number == 3).await.unwrap().clone();
+        assert_eq!(view.since(&object), 3);
+        assert_eq!(view.since[&object].version, Version::of(&ingress(2, "a")));
     }
 
     #[tokio::test(start_paused = true)]

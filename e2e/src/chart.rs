@@ -1,7 +1,7 @@
 //! The Helm chart as Helm renders it.
 //!
-//! `e2e/kube/build.sh helm` puts Helm 4 and Helm 3 into the cache, `.cache` of the checkout or `LONGHAUL_CACHE`. Nothing
-//! here talks to a cluster: Helm runs without a kubeconfig, and with its own folders in a temporary one.
+//! `e2e/kube/build.sh helm` puts Helm 4 and Helm 3 into the cache, `.cache` of the checkout or `LONGHAUL_CACHE`. Helm
+//! runs with folders of its own, so that nothing of the machine's is read or changed.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -41,11 +41,16 @@ impl Helm {
         }
     }
 
-    /// Runs `helm` in the folder of the checkout.
+    /// Runs `helm` in the folder of the checkout, without any cluster.
     pub fn run<Argument: AsRef<OsStr>>(&self, arguments: &[Argument]) -> Result<Said> {
+        self.run_on(Path::new("/dev/null"), arguments)
+    }
+
+    /// Runs `helm` in the folder of the checkout, on the cluster of this kubeconfig.
+    pub fn run_on<Argument: AsRef<OsStr>>(&self, kubeconfig: &Path, arguments: &[Argument]) -> Result<Said> {
         let home = tempfile::tempdir()?;
         let mut command = Command::new(&self.program);
-        command.args(arguments).current_dir(checkout()).env("KUBECONFIG", home.path().join("none"));
+        command.args(arguments).current_dir(checkout()).env("KUBECONFIG", kubeconfig);
         for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(folder, home.path().join(folder));
         }
@@ -61,8 +66,8 @@ impl Helm {
         namespace: &str,
         arguments: &[Argument],
     ) -> Result<String> {
-        let mut all: Vec<&OsStr> =
-            ["template", release, CHART, "--namespace", namespace].map(OsStr::new).to_vec();
+        let head = ["template", release, CHART, "--namespace", namespace, "--kube-version", KUBERNETES];
+        let mut all: Vec<&OsStr> = head.map(OsStr::new).to_vec();
         all.extend(arguments.iter().map(AsRef::as_ref));
         let said = self.run(&all)?;
         ensure!(said.success, "{}: {}", self.name, said.error);
@@ -72,6 +77,10 @@ impl Helm {
 
 /// The chart, in the checkout.
 pub const CHART: &str = "charts/longhaul";
+
+/// The version of Kubernetes that Helm is told of where it cannot ask. A Helm that was built from its module knows none
+/// of its own, and takes 1.20.
+pub const KUBERNETES: &str = "1.36.0";
 
 /// The folder of the checkout.
 pub fn checkout() -> &'static Path {
@@ -118,23 +127,15 @@ pub fn manifests(namespace: &str, rendered: &str) -> String {
 
 fn both() -> Result<Vec<Helm>> {
     let cache = std::env::var_os("LONGHAUL_CACHE").map_or_else(|| checkout().join(".cache"), PathBuf::from);
-    let folder =
-        newest(&cache.join("helm")).context("helm is not in the cache: run e2e/kube/build.sh helm")?;
-    let helms = [("helm 4", "helm"), ("helm 3", "helm3")];
-    let helms = helms.map(|(name, file)| Helm { program: folder.join(file), name });
-    for helm in &helms {
-        ensure!(helm.program.is_file(), "{} is missing: run e2e/kube/build.sh helm", helm.program.display());
-    }
-    Ok(helms.into())
+    // Each folder holds another pair of versions.
+    let pairs = cache.join("helm").read_dir().into_iter().flatten().flatten();
+    let pairs = pairs.filter(|pair| PROGRAMS.iter().all(|(_, file)| pair.path().join(file).is_file()));
+    let newest = pairs.max_by_key(|pair| pair.metadata().and_then(|metadata| metadata.modified()).ok());
+    let folder = newest.context("helm is not in the cache: run e2e/kube/build.sh helm")?.path();
+    Ok(PROGRAMS.map(|(name, file)| Helm { program: folder.join(file), name }).into())
 }
 
-/// The folder below this one that was made last: each holds another pair of versions.
-fn newest(folder: &Path) -> Option<PathBuf> {
-    let folders = folder.read_dir().ok()?.flatten().filter(|entry| entry.path().is_dir());
-    folders
-        .max_by_key(|entry| entry.metadata().and_then(|metadata| metadata.modified()).ok())
-        .map(|entry| entry.path())
-}
+const PROGRAMS: [(&str, &str); 2] = [("helm 4", "helm"), ("helm 3", "helm3")];
 
 #[cfg(test)]
 mod tests {

@@ -123,11 +123,15 @@ impl Process {
 
     /// Waits until it has ended by itself.
     pub async fn ended(&mut self) -> Result<ExitStatus> {
-        self.log
-            .wait_for(|log| log.ended)
-            .await
-            .with_context(|| format!("the log of {} ended early", self.name))?;
+        self.log_ended().await?;
         Ok(self.child.wait()?)
+    }
+
+    /// Waits until nobody can write to its log any more: neither it nor what it started.
+    pub async fn log_ended(&mut self) -> Result<()> {
+        let ended = self.log.wait_for(|log| log.ended).await;
+        ended.with_context(|| format!("the log of {} ended early", self.name))?;
+        Ok(())
     }
 
     /// Ends it at once, as a crash would.

@@ -46,6 +46,7 @@ pub struct Plan {
     files: Vec<(String, String)>,
     site: Option<Site>,
     controller_flags: Vec<OsString>,
+    supervisor_flags: Option<Vec<OsString>>,
     proxy_flags: Vec<OsString>,
     proxies: usize,
     authority: Option<Authority>,
@@ -111,6 +112,12 @@ impl Plan {
         self
     }
 
+    /// Has the controller run under its supervisor, with these arguments.
+    pub fn supervised(mut self, flags: &[&str]) -> Self {
+        self.supervisor_flags = Some(flags.iter().map(OsString::from).collect());
+        self
+    }
+
     /// Adds arguments for every proxy.
     pub fn proxy_flags(mut self, flags: &[&str]) -> Self {
         self.proxy_flags.extend(flags.iter().map(OsString::from));
@@ -165,6 +172,7 @@ impl World {
             files: Vec::new(),
             site: None,
             controller_flags: Vec::new(),
+            supervisor_flags: None,
             proxy_flags: Vec::new(),
             proxies: 1,
             authority: None,
@@ -228,6 +236,11 @@ impl World {
         self.controller.as_ref().context("the controller runs")
     }
 
+    /// The controller, to end it.
+    pub fn controller_mut(&mut self) -> Result<&mut Controller> {
+        self.controller.as_mut().context("the controller runs")
+    }
+
     /// The first proxy.
     pub fn proxy(&self) -> Result<&Proxy> {
         self.proxy_number(0)
@@ -269,7 +282,16 @@ impl World {
         source.push(self.objects());
         let mut flags = vec![OsString::from("--source"), source];
         flags.extend_from_slice(&self.plan.controller_flags);
-        self.controller = Some(Controller::start("controller", &self.socket(), &flags).await?);
+        let supervisor = self.plan.supervisor_flags.as_deref();
+        let controller = Controller::start_under(supervisor, "controller", &self.socket(), &flags).await?;
+        self.controller = Some(controller);
+        Ok(())
+    }
+
+    /// Finds the worker that the controller's supervisor started after this mark of its log.
+    pub async fn find_worker(&mut self, mark: usize) -> Result<()> {
+        let controller = self.controller.as_mut().context("the controller runs")?;
+        controller.admin = listening_after(&controller.process, mark, "admin").await?;
         Ok(())
     }
 
@@ -302,7 +324,20 @@ impl World {
 impl Controller {
     /// Starts a controller that hands its snapshots out at a socket, with these flags. The name is for messages.
     pub async fn start(name: &str, socket: &Path, flags: &[OsString]) -> Result<Self> {
+        Self::start_under(None, name, socket, flags).await
+    }
+
+    /// The same under a supervisor with flags of its own, where there are such.
+    async fn start_under(
+        supervisor: Option<&[OsString]>,
+        name: &str,
+        socket: &Path,
+        flags: &[OsString],
+    ) -> Result<Self> {
         let mut command = Command::new(binary("longhaul-controller")?);
+        if let Some(flags) = supervisor {
+            command.arg("supervise").args(flags).arg("--");
+        }
         command.args(["run", "--log-format", "json"]).arg("--socket").arg(socket);
         add_absent(&mut command, flags, &["--admin"]);
         command.args(flags);
@@ -390,8 +425,12 @@ fn add_absent(command: &mut Command, flags: &[OsString], listeners: &[&str]) {
 
 /// Waits until a program says, in JSON, where its listener of this name listens.
 pub async fn listening(process: &Process, listener: &str) -> Result<SocketAddr> {
+    listening_after(process, 0, listener).await
+}
+
+async fn listening_after(process: &Process, mark: usize, listener: &str) -> Result<SocketAddr> {
     process
-        .line(&format!("where {listener} listens"), |line| {
+        .line_after(mark, &format!("where {listener} listens"), |line| {
             let line: Value = serde_json::from_str(line).ok()?;
             let message = line["message"].as_str()?;
             // Either a field, or the message's first word.

@@ -6,7 +6,7 @@
 use std::fs;
 use std::process::Command;
 
-use e2e::chart::{CHART, Helm, checkout, documents, manifests};
+use e2e::chart::{CHART, Helm, KUBERNETES, checkout, documents, manifests};
 use e2e::process::binary;
 use serde_yaml::Value;
 
@@ -175,7 +175,9 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
 fn a_mistake_in_values_is_refused_by_name() {
     for helm in Helm::wanted_by("values that are refused") {
         for (mistake, names) in MISTAKES {
-            let said = helm.run(&[&["template", "lh", CHART], *mistake].concat()).unwrap();
+            let said = helm
+                .run(&[&["template", "lh", CHART, "--kube-version", KUBERNETES], *mistake].concat())
+                .unwrap();
             assert!(!said.success, "{} takes {mistake:?}", helm.name);
             for name in *names {
                 assert!(
@@ -224,22 +226,42 @@ fn programs_know_the_flags_of_the_chart() {
     for helm in Helm::wanted_by("flags of the chart") {
         for set in SETS {
             let rendered = helm.template("lh", "net", &values(set)).unwrap();
-            for document in documents(&rendered) {
-                let object = parsed(&document);
-                let Some(containers) = object["spec"]["template"]["spec"]["containers"].as_sequence() else {
-                    continue;
-                };
-                for container in containers.iter().filter(|container| container["name"] == "proxy") {
-                    let help =
-                        Command::new(binary("longhaul-proxy").unwrap()).arg("--help").output().unwrap();
-                    let help = String::from_utf8_lossy(&help.stdout).into_owned();
-                    for argument in container["args"].as_sequence().unwrap() {
-                        let flag = argument.as_str().unwrap().split('=').next().unwrap();
-                        let known = help.split_whitespace().any(|word| word == flag);
-                        assert!(known, "{set}: longhaul-proxy does not know {flag}");
-                    }
-                }
+            let objects: Vec<_> = documents(&rendered).iter().map(|document| parsed(document)).collect();
+            let templates = objects.iter().map(|object| &object["spec"]["template"]["spec"]);
+            // The pod of `helm test` is one by itself.
+            let pods: Vec<_> = templates.chain(objects.iter().map(|object| &object["spec"])).collect();
+            let containers = pods.iter().filter_map(|pod| pod["containers"].as_sequence()).flatten();
+            let ours: Vec<_> = containers.filter(|container| !container["command"].is_null()).collect();
+            assert_eq!(ours.len(), 3, "{set}: controller, proxy and test");
+            for container in ours {
+                flags_are_known(set, container);
             }
         }
+    }
+}
+
+/// Each argument that is no flag, but `--`, names a subcommand whose help is then the one that counts.
+fn flags_are_known(set: &str, container: &Value) {
+    let program = container["command"][0].as_str().unwrap();
+    let help = |subcommand: Option<&str>| {
+        let mut command = Command::new(binary(program).unwrap());
+        let said = command.args(subcommand).arg("--help").output().unwrap();
+        assert!(said.status.success(), "{set}: {program} has no {subcommand:?}");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    };
+    let mut known = help(None);
+    for argument in container["args"].as_sequence().unwrap() {
+        let argument = argument.as_str().unwrap();
+        if argument == "--" {
+            continue;
+        }
+        if !argument.starts_with("--") {
+            known = help(Some(argument));
+            continue;
+        }
+        let flag = argument.split('=').next().unwrap();
+        // A flag with an optional value is shown as `--flag[=<VALUE>]`.
+        let words = known.split_whitespace().map(|word| word.split(['[', '=']).next().unwrap_or(word));
+        assert!(words.into_iter().any(|word| word == flag), "{set}: {program} does not know {flag}");
     }
 }

@@ -11,7 +11,7 @@ use e2e::cluster::{ControlPlane, Installation, Replica, backend_address};
 use e2e::objects::slice;
 use e2e::relay::{Fault, Relay};
 use hyper::StatusCode;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 const HOST: &str = "app.example.com";
 
@@ -87,19 +87,14 @@ impl<'a> Site<'a> {
         }
     }
 
-    async fn closed(&self) -> u64 {
-        let metrics = self.replica.proxy.as_ref().unwrap().metrics().await.unwrap();
-        // The handshakes of `turned_to` end as their clients please.
-        metrics.count("longhaul_tunnels_closed_total", &[]).unwrap()
-            - metrics.count("longhaul_tunnels_closed_total", &[("reason", "client_reset")]).unwrap()
-            - metrics.count("longhaul_tunnels_closed_total", &[("reason", "client_eof")]).unwrap_or(0)
-    }
-
-    /// Waits for a line of the controller's log after a mark.
+    /// Waits until the controller's log has these words after a mark.
     async fn says(&self, mark: usize, words: &str) {
         let process = &self.replica.controller.as_ref().unwrap().process;
-        let line = process.line_after(mark, words, |line| line.contains(words).then_some(()));
-        timeout(RECOVERY, line).await.unwrap().unwrap();
+        let begun = Instant::now();
+        while !process.lines()[mark..].iter().any(|line| line.contains(words)) {
+            assert!(begun.elapsed() < RECOVERY, "{words}: not said within {RECOVERY:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn mark(&self) -> usize {
@@ -155,8 +150,6 @@ fn refused_and_cut_connections_and_errors_change_nothing() {
         ] {
             survives(site, relay, Fault::Answer(status), said).await;
         }
-        let closed = site.closed().await;
-        assert_eq!(closed, 0, "tunnels that ended though nobody asked");
     });
 }
 

@@ -10,6 +10,7 @@
 //! - [`acceptor`] deals sockets to [`worker`]s, one thread a core. A [`connection`](worker) reads heads with our own
 //!   strict parser ([`head`], [`body`]) and leads each to a [`tunnel`], a plain request (hyper), or a refusal.
 //! - [`tunnel`] is one poll function over two [`leg`]s, with [`frames`] walked and nothing buffered while idle.
+//! - [`pulse`] tells whether the threads still turn, for liveness.
 //! - [`drain`] closes tunnels politely when the proxy leaves; [`close`] has the reasons and codes.
 //!
 //! Invariant: no Kubernetes code is linked here, and the process holds no credentials but the private keys that it
@@ -30,6 +31,7 @@ pub mod handshake;
 pub mod head;
 mod http;
 pub mod leg;
+pub mod pulse;
 mod run;
 pub mod scratch;
 mod socket;

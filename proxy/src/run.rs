@@ -17,9 +17,13 @@ use crate::args::Args;
 use crate::close::CloseReason;
 use crate::drain::{self, Phase};
 use crate::feed::{Feed, FeedConfig, Storage};
+use crate::pulse::Vigil;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
 use crate::worker::{Shared, Worker};
+
+/// So long for what waits to be accepted. It takes milliseconds.
+const LAST_ACCEPTS: Duration = Duration::from_secs(10);
 
 /// After the last tunnel was told, plain requests have so long to come to their end.
 const LAST_REQUESTS: Duration = Duration::from_secs(10);
@@ -49,20 +53,23 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let workers = Arc::new(workers.context("cannot start workers")?);
 
     let phases = drain::Phases::default();
-    let mut tasks = JoinSet::new();
-    if let Some(listener) = admin {
-        let (feed, ready, phase) = (feed.state(), feed.ready(), phases.subscribe());
-        let admin = Admin { telemetry: telemetry.clone(), table, feed, ready, phase };
-        tasks.spawn(admin.serve(tokio::net::TcpListener::from_std(listener)?));
-    }
-    let feeding = CancellationToken::new();
-    let mut feed = Box::pin(feed.run(feeding.clone()));
     let listening = vec![
         Listening { socket: http, name: ListenerName::Http },
         Listening { socket: https, name: ListenerName::Https },
     ];
     let acceptor = Acceptor::start(listening, workers.clone(), telemetry.clone())?;
 
+    let mut tasks = JoinSet::new();
+    let standstill = watch::Sender::default();
+    if let Some(listener) = admin {
+        let (feed, ready) = (feed.state(), feed.ready());
+        let (phase, standstill) = (phases.subscribe(), standstill.subscribe());
+        let admin = Admin { telemetry: telemetry.clone(), table, feed, ready, phase, standstill };
+        tasks.spawn(admin.serve(tokio::net::TcpListener::from_std(listener)?));
+    }
+    tasks.spawn(vigil(&workers, &acceptor).keep(standstill));
+    let feeding = CancellationToken::new();
+    let mut feed = Box::pin(feed.run(feeding.clone()));
     let life = async {
         signals.next().await;
         let leaving = leave(&args, &phases, (&leaving, &ending), (acceptor, workers));
@@ -96,8 +103,11 @@ async fn leave(
     tokio::time::sleep(args.shutdown_delay).await;
     tracing::info!(period = ?args.drain_period, "leaving: accepting stopped, tunnels are being closed");
     phases.send_replace(Phase::Draining);
-    let stopped = tokio::task::spawn_blocking(|| acceptor.stop()).await;
-    debug_assert!(stopped.is_ok(), "stopping does not panic");
+    let stopped = tokio::task::spawn_blocking(|| acceptor.stop());
+    // Workers that are stuck may hold up the acceptor, but not the leaving of the others.
+    if tokio::time::timeout(LAST_ACCEPTS, stopped).await.is_err() {
+        tracing::error!("the acceptor does not stop: leaving without waiting for it");
+    }
     leaving.cancel();
     drain::close_over(args.drain_period, CloseReason::Shutdown, &workers).await;
     let done = tokio::task::spawn_blocking(move || {
@@ -116,6 +126,13 @@ async fn leave(
     if !matches!(done, Ok(0)) {
         tracing::error!("a worker panicked");
     }
+}
+
+/// Over every thread that carries traffic.
+fn vigil(workers: &[Worker], acceptor: &Acceptor) -> Vigil {
+    let workers = workers.iter().enumerate();
+    let workers = workers.map(|(index, worker)| (format!("worker-{index}"), worker.pulse.clone()));
+    Vigil::over(workers.chain([("the acceptor".to_owned(), acceptor.pulse())]))
 }
 
 fn feed_config(args: &Args) -> FeedConfig {

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::close::CloseReason;
 use crate::connection;
 use crate::http::Pool;
+use crate::pulse::Pulse;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
 
@@ -80,6 +81,8 @@ pub struct Worker {
     pub inbox: mpsc::Sender<Arrival>,
     /// Where orders go.
     pub orders: mpsc::Sender<Order>,
+    /// Beats with every sweep.
+    pub pulse: Pulse,
     tasks: TaskTracker,
     thread: thread::JoinHandle<()>,
 }
@@ -92,10 +95,17 @@ impl Worker {
         let (orders, received) = mpsc::channel(16);
         let tasks = TaskTracker::new();
         let home = Arc::new(Home { shared, tasks: tasks.clone(), pool: Pool::default() });
+        let pulse = Pulse::default();
+        let beating = pulse.clone();
         let thread = thread::Builder::new()
             .name(format!("worker-{index}"))
-            .spawn(move || runtime.block_on(work(&home, arrivals, received)))?;
-        Ok(Self { inbox, orders, tasks, thread })
+            .spawn(move || runtime.block_on(work(&home, &beating, arrivals, received)))?;
+        Ok(Self { inbox, orders, pulse, tasks, thread })
+    }
+
+    /// Its thread runs. After a panic it does not, and nothing that is sent to it is ever looked at.
+    pub fn is_alive(&self) -> bool {
+        !self.inbox.is_closed()
     }
 
     /// Connections and tunnels that it carries or is about to.
@@ -110,7 +120,12 @@ impl Worker {
     }
 }
 
-async fn work(home: &Arc<Home>, mut arrivals: mpsc::Receiver<Arrival>, mut orders: mpsc::Receiver<Order>) {
+async fn work(
+    home: &Arc<Home>,
+    pulse: &Pulse,
+    mut arrivals: mpsc::Receiver<Arrival>,
+    mut orders: mpsc::Receiver<Order>,
+) {
     let mut sweeps = interval(registry::SWEEP);
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut accepting = true;
@@ -126,6 +141,7 @@ async fn work(home: &Arc<Home>, mut arrivals: mpsc::Receiver<Arrival>, mut order
                 }
             },
             _ = sweeps.tick() => {
+                pulse.beat();
                 registry::sweep();
                 home.pool.sweep();
             }
@@ -140,5 +156,89 @@ fn obey(order: Order) {
         Order::Count(answer) => drop(answer.send(registry::count())),
         Order::CloseOne(reason, answer) => drop(answer.send(registry::close(1, reason))),
         Order::CloseAll(reason, answer) => drop(answer.send(registry::close_all(reason))),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::time::Duration;
+
+    use crate::pulse::Vigil;
+
+    use super::*;
+
+    /// What a worker shares, with nothing in it.
+    pub(crate) fn shared() -> Arc<Shared> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        Arc::new(Shared {
+            table: Table::served_from(provider),
+            telemetry: Telemetry::new(),
+            public_http_port: 80,
+            public_https_port: 443,
+            leaving: CancellationToken::new(),
+            ending: CancellationToken::new(),
+        })
+    }
+
+    /// The handle of a worker of whose thread nothing is left but the other ends, or not even they.
+    pub(crate) fn without_thread(room: usize) -> (Worker, mpsc::Receiver<Arrival>, mpsc::Receiver<Order>) {
+        let ((inbox, arrivals), (orders, received)) = (mpsc::channel(room), mpsc::channel(16));
+        let (pulse, tasks, thread) = (Pulse::default(), TaskTracker::new(), thread::spawn(|| {}));
+        (Worker { inbox, orders, pulse, tasks, thread }, arrivals, received)
+    }
+
+    impl Worker {
+        /// Has it carry something more, as long as this is held.
+        pub(crate) fn carry(&self) -> impl Sized + use<> {
+            self.tasks.token()
+        }
+    }
+
+    fn wait_for_beat(pulse: &Pulse) {
+        let (before, patience) = (pulse.beats(), 2_000);
+        for _ in 0..patience {
+            if pulse.beats() > before {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no beat came");
+    }
+
+    #[test]
+    fn a_worker_that_is_stuck_has_no_pulse_and_one_that_idles_has() {
+        let idle = Worker::start(0, shared()).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (pulse, (release, released)) = (Pulse::default(), std::sync::mpsc::sync_channel::<()>(0));
+        let home = Arc::new(Home { shared: shared(), tasks: TaskTracker::new(), pool: Pool::default() });
+        let ((inbox, arrivals), (_orders, received)) = (mpsc::channel(1), mpsc::channel(1));
+        let (stuck, beating) = (home.tasks.clone(), pulse.clone());
+        let handle = runtime.handle().clone();
+        let worker = thread::spawn(move || runtime.block_on(work(&home, &beating, arrivals, received)));
+        wait_for_beat(&pulse);
+        let (enter, entered) = std::sync::mpsc::sync_channel(0);
+        stuck.spawn_on(
+            async move {
+                enter.send(()).unwrap();
+                // As a task that never gives its thread back.
+                released.recv().unwrap_err();
+            },
+            &handle,
+        );
+        entered.recv().unwrap();
+        let threads = [("idle".to_owned(), idle.pulse.clone()), ("stuck".to_owned(), pulse.clone())];
+        let mut vigil = Vigil::over(threads);
+        for ticks in 1..=61 {
+            if ticks % 20 == 1 {
+                wait_for_beat(&idle.pulse);
+            }
+            let longest = vigil.tick();
+            assert_eq!((&*longest.thread, longest.ticks), ("stuck", ticks));
+        }
+        drop(release);
+        wait_for_beat(&pulse);
+        drop(inbox);
+        worker.join().unwrap();
+        idle.join().unwrap();
     }
 }

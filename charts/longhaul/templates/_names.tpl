@@ -89,6 +89,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if or .Values.controller.hostNetwork .Values.controller.hostPort.enabled }}true{{ end }}
 {{- end }}
 
+{{/* Seconds from being told to leave until the kubelet ends a pod. */}}
+{{- define "longhaul.graceperiod" -}}
+{{- add .Values.proxy.shutdownDelaySeconds .Values.proxy.drainPeriodSeconds 15 }}
+{{- end }}
+
 {{/* The port that clients use, of the context (list root "http" or "https"). */}}
 {{- define "longhaul.publicport" -}}
 {{- $values := (index . 0).Values }}

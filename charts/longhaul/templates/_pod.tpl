@@ -24,7 +24,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   # shutdownDelaySeconds + drainPeriodSeconds + 15 for the last tunnels' closing handshakes.
-  terminationGracePeriodSeconds: {{ add .Values.proxy.shutdownDelaySeconds .Values.proxy.drainPeriodSeconds 15 }}
+  terminationGracePeriodSeconds: {{ include "longhaul.graceperiod" . }}
   {{- if $c.hostNetwork }}
   hostNetwork: true
   {{- end }}
@@ -118,6 +118,8 @@ be unready at once too, and kube-proxy sends to a terminating pod (there may be 
   command: [longhaul-controller]
   args:
     - supervise
+    # Not sooner than the kubelet: a worker that was told to stop feeds the proxy until that has left.
+    - --stop-within={{ include "longhaul.graceperiod" . }}s
     - --
     - run
     - --source=cluster

@@ -53,8 +53,11 @@ impl World {
     }
 
     async fn request(&self, method: &str, path: &str) -> (u16, String) {
-        let mut stream =
-            TcpStream::connect(self.controller.admin().expect("asked for")).await.expect("it listens");
+        self.request_at(self.controller.admin().expect("asked for"), method, path).await
+    }
+
+    async fn request_at(&self, address: SocketAddr, method: &str, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
         let head = format!("{method} {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.expect("it reads");
         let mut answer = String::new();
@@ -82,6 +85,7 @@ fn config(directory: &Path, socket: &Path) -> Config {
         source: Source::Directory(directory.into()),
         socket: socket.into(),
         admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        observe: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         settings: Settings {
             built_in_class: Some("longhaul".into()),
             loopback_endpoints: true,
@@ -483,4 +487,33 @@ async fn what_is_in_the_way_is_said_plainly() {
     drop(std::os::unix::net::UnixListener::bind(&free).unwrap());
     let stop = CancellationToken::new();
     Controller::start(config(&objects, &free), stop).await.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn what_is_open_to_observers_shows_no_route() {
+    let world = World::start(&[("a.yaml", &ingress("a", "a.test"))]).await;
+    let observe = world.controller.observe().expect("asked for");
+    world.eventually("/readyz", |text| text == "ok\n").await;
+    for page in ["/livez", "/readyz", "/metrics"] {
+        assert_eq!(world.request_at(observe, "GET", page).await.0, 200, "{page}");
+    }
+    assert_eq!(world.request_at(observe, "POST", "/livez").await.0, 405);
+    for page in ["/api/routes", "/api/objects", "/api/diagnostics"] {
+        assert_eq!(world.get(page).await.0, 200, "{page}");
+        assert_eq!(world.request_at(observe, "GET", page).await.0, 404, "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_answered_however_many_hold_connections() {
+    let world = World::start(&[]).await;
+    let observe = world.controller.observe().expect("asked for");
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        held.push(TcpStream::connect(observe).await.unwrap());
+    }
+    assert_eq!(world.request_at(observe, "GET", "/livez").await.0, 200);
+    // The oldest went for it, long before its time was over.
+    let end = tokio::time::timeout(std::time::Duration::from_secs(5), held[0].read_u8()).await;
+    end.expect("the connection ends").unwrap_err();
 }

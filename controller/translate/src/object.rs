@@ -20,6 +20,8 @@ use crate::{ingress, wsroute};
 pub(crate) struct Asked {
     pub(crate) owner: Arc<Owner>,
     pub(crate) reference: ObjectRef,
+    /// `metadata.generation`: the report names it.
+    pub(crate) generation: Option<i64>,
     pub(crate) draft: Draft,
     /// What it asks of each host that it names.
     pub(crate) claims: BTreeMap<HostPattern, Claim>,
@@ -55,8 +57,8 @@ pub(crate) fn read(
     };
     Some(match draft {
         Some(draft) => {
-            let claims = draft.claims();
-            Ok(Asked { owner: Arc::new(owner), reference, draft, claims, notes })
+            let (claims, generation) = (draft.claims(), object.metadata().generation);
+            Ok(Asked { owner: Arc::new(owner), reference, generation, draft, claims, notes })
         }
         None => Err(notes),
     })

@@ -9,6 +9,9 @@ use serde::Serialize;
 /// How one Ingress or WsRoute was taken.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
+    /// `metadata.generation` of the object that it was made from, where that has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<i64>,
     /// In Gateway API's words: `Accepted`, `ResolvedRefs`, and `PartiallyInvalid` while it holds. `Programmed` is
     /// for the controller to add, which knows what proxies acknowledged.
     pub conditions: Vec<Condition>,
@@ -161,6 +164,7 @@ impl Tally {
 /// All that is known of one object.
 #[derive(Debug, Default)]
 pub(crate) struct Findings<'a> {
+    pub(crate) generation: Option<i64>,
     /// From the object itself, then from what it refers to.
     pub(crate) notes: [Option<&'a Notes>; 2],
     /// From each host that it names, in their order.
@@ -177,6 +181,7 @@ impl<'a> Findings<'a> {
         let partially = accepted.status.then(|| self.partially_invalid()).flatten();
         let conflicts: BTreeSet<_> = self.conflicts().cloned().collect();
         Report {
+            generation: self.generation,
             conditions: [Some(accepted), Some(self.resolved()), partially].into_iter().flatten().collect(),
             conflicts: conflicts.into_iter().collect(),
             events: self.events(),

@@ -90,7 +90,8 @@ impl Object {
         ObjectRef::new(self.kind().as_str(), name.namespace, name.name)
     }
 
-    pub(crate) fn metadata(&self) -> &ObjectMeta {
+    /// What every object says of itself.
+    pub fn metadata(&self) -> &ObjectMeta {
         match self {
             Self::Ingress(object) => &object.metadata,
             Self::IngressClass(object) => &object.metadata,
@@ -250,11 +251,10 @@ impl Store {
         Kind::ALL.into_iter().flat_map(|kind| self.of(kind).keys().map(move |name| name.reference(kind)))
     }
 
-    /// Whether there is such an object.
-    pub fn contains(&self, reference: &ObjectRef) -> bool {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind);
-        let name = Name::new(&reference.namespace, &reference.name);
-        kind.is_some_and(|kind| self.of(kind).contains_key(&name))
+    /// The object of this identity.
+    pub fn object(&self, reference: &ObjectRef) -> Option<&Object> {
+        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind)?;
+        self.of(kind).get(&Name::new(&reference.namespace, &reference.name))
     }
 
     /// What leads from an earlier store to this one.

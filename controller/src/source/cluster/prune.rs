@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
-use crds::wsroute::{Address, AddressKind, WsRoute, WsRouteStatus};
+use crds::wsroute::{WsRoute, WsRouteStatus};
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
@@ -48,14 +48,8 @@ pub(super) trait Watched: Resource + Clone + Debug + DeserializeOwned + Send + S
 
 impl Watched for Ingress {
     fn keep(mut self, manager: &str) -> Kept {
-        let balancer = self.status.take().and_then(|status| status.load_balancer);
-        let addresses = balancer.and_then(|balancer| balancer.ingress).unwrap_or_default();
-        let addresses = addresses.into_iter().filter_map(|address| match (address.ip, address.hostname) {
-            (Some(ip), _) => Some(Address { kind: AddressKind::IPAddress, value: ip }),
-            (None, Some(name)) => Some(Address { kind: AddressKind::Hostname, value: name }),
-            (None, None) => None,
-        });
-        let live = live(&self.metadata, manager, LiveStatus::Ingress(addresses.collect()));
+        let live = live(&self.metadata, manager, LiveStatus::of_ingress(&self));
+        self.status = None;
         self.metadata = owner(self.metadata);
         Kept { object: Ok(Object::Ingress(Arc::new(self))), live: Some(live) }
     }

@@ -178,6 +178,7 @@ impl Translator {
             tls.into_iter().chain(routes)
         });
         Findings {
+            generation: asked.generation,
             notes: [Some(&asked.notes), self.resolved.get(owner).map(|resolved| &resolved.notes)],
             tallies: tallies.collect(),
             hosts: asked.hosts(),

@@ -1,5 +1,6 @@
 //! What is left of objects. Each input is as an API server gives it.
 
+use crds::wsroute::AddressKind;
 use serde_json::json;
 use translate::Change;
 
