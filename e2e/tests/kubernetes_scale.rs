@@ -147,9 +147,7 @@ fn two_thousand_ingresses_and_a_thousand_changes_of_their_endpoints() {
         let green = DemoBackend::start_on("green", everywhere).await.unwrap();
         let objects = Objects::new(&cluster.client().await.unwrap(), installation.name());
         let created = stream::iter(0..SITES).map(|site| objects.create(site, blue.address()));
-        let begun = Instant::now();
         created.buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.unwrap();
-        eprintln!("created in {:?}", begun.elapsed());
 
         let replica = first_sync(cluster, &installation).await;
         let mut tunnels = Vec::new();
