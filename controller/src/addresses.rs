@@ -9,13 +9,13 @@ use std::time::Duration;
 use crds::wsroute::{Address, AddressKind};
 use futures_util::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Service};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Error};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::complaint::Complaint;
+use crate::follow::follow;
 use crate::pace::{Backoff, jittered};
 use crate::peers::Peers;
 
@@ -59,7 +59,7 @@ pub async fn follow_service(
 ) {
     let api: Api<Service> = Api::namespaced(client, &namespace);
     let this = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let mut events = watcher::watcher(api, this).default_backoff().boxed();
+    let mut events = follow(api, this).boxed();
     let mut complaint =
         Complaint::new(format!("the Service {namespace}/{name} of --publish-service cannot be followed"));
     let mut found = None;

@@ -14,6 +14,7 @@ pub mod check;
 pub mod cluster;
 pub mod complaint;
 pub mod events;
+mod follow;
 pub mod lease;
 pub mod live;
 pub mod metrics;

@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::watch;
@@ -43,7 +42,7 @@ pub type Peers = Option<Arc<BTreeMap<String, Peer>>>;
 pub async fn follow(client: Client, namespace: String, service: String, peers: watch::Sender<Peers>) {
     let api: Api<EndpointSlice> = Api::namespaced(client, &namespace);
     let slices = watcher::Config::default().labels(&format!("{SERVICE_NAME}={service}"));
-    let mut events = watcher::watcher(api, slices).default_backoff().boxed();
+    let mut events = crate::follow::follow(api, slices).boxed();
     let mut known = BTreeMap::new();
     let mut next = BTreeMap::new();
     let mut complaint =

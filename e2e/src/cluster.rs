@@ -41,6 +41,7 @@ mod installation;
 mod keys;
 mod namespace;
 mod node;
+mod outcome;
 mod pods;
 mod programs;
 mod replica;
@@ -60,8 +61,10 @@ pub use self::api::Output;
 pub use self::installation::Installation;
 pub use self::namespace::{NODE_ADDRESS, Namespace};
 pub use self::node::Node;
+pub use self::outcome::Stored;
 pub use self::replica::Replica;
 
+use self::installation::RELEASE;
 use self::keys::Keys;
 use self::programs::Programs;
 use self::run::Run;

@@ -9,14 +9,14 @@ use super::{ControlPlane, Replica};
 use crate::chart::Helm;
 
 /// The name of the release, and of most of what it consists of.
-const RELEASE: &str = "longhaul";
+pub(super) const RELEASE: &str = "longhaul";
 
 /// The parts of the chart that are no pods.
 const PARTS: [&str; 4] = ["ingressclass", "rbac", "serviceaccount", "services"];
 
 /// One installation, in a namespace of its own, with an IngressClass of its own.
 pub struct Installation<'a> {
-    cluster: &'a ControlPlane,
+    pub(super) cluster: &'a ControlPlane,
     namespace: String,
     kubeconfig: PathBuf,
 }

@@ -25,12 +25,25 @@ impl ControlPlane {
         address: IpAddr,
         port: u16,
     ) -> Result<()> {
+        let (labels, ports) = (json!({"app": app}), json!([{"name": "ws", "containerPort": port}]));
+        self.pod_with(namespace, name, labels, ports, address).await
+    }
+
+    /// The same with other labels, and with the ports of its one container.
+    pub async fn pod_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        labels: Value,
+        ports: Value,
+        address: IpAddr,
+    ) -> Result<()> {
         self.make_absent_node().await?;
         let pod: Pod = from(json!({
-            "metadata": {"name": name, "labels": {"app": app}},
+            "metadata": {"name": name, "labels": labels},
             "spec": {
                 "nodeName": ABSENT_NODE,
-                "containers": [{"name": "app", "image": "none", "ports": [{"name": "ws", "containerPort": port}]}],
+                "containers": [{"name": "app", "image": "none", "ports": ports}],
             },
         }))?;
         self.pods(namespace).await?.create(&PostParams::default(), &pod).await?;
