@@ -39,12 +39,15 @@ impl Container {
         Ok(found)
     }
 
-    /// The process whose command line begins so.
-    pub fn process(&self, command: &[&str]) -> Result<i32> {
+    /// The process that runs this program, with these as its first arguments.
+    pub fn process(&self, program: &str, arguments: &[&str]) -> Result<i32> {
         let all = self.processes()?;
-        let found =
-            all.iter().find(|(_, line)| line.iter().zip(command).all(|(word, wanted)| word == wanted));
-        Ok(*found.with_context(|| format!("{command:?} is not among {all:?}"))?.0)
+        let runs = |line: &[String]| {
+            line[0].rsplit('/').next() == Some(program)
+                && line[1..].iter().zip(arguments).all(|(word, wanted)| word == wanted)
+        };
+        let found = all.iter().find(|(_, line)| runs(line));
+        Ok(*found.with_context(|| format!("{program} {arguments:?} is not among {all:?}"))?.0)
     }
 
     /// Ends one of its processes as a crash would.
