@@ -16,7 +16,7 @@ const TUNNELS: usize = 120;
 const VALUES: [&str; 4] = [
     "controller.service.type=NodePort",
     "controller.publishService.enabled=false",
-    "proxy.shutdownDelaySeconds=4",
+    "proxy.shutdownDelaySeconds=8",
     "proxy.drainPeriodSeconds=3",
 ];
 
@@ -63,7 +63,8 @@ impl<'a> Site<'a> {
 
     async fn ready_pods(&self, count: usize) -> Vec<ReleasePod> {
         let pods = async || self.release.ready_pods(count).await;
-        eventually(&format!("{count} ready pods"), pods).await.unwrap()
+        // Those that leave take their time.
+        self.node.wait(&format!("{count} ready pods"), pods).await.unwrap()
     }
 
     /// Every tunnel is used, and no client lost one or was refused since it was so.
@@ -164,9 +165,30 @@ impl Site<'_> {
         let down = self.fleet.used().await.unwrap();
         assert!(down.refused.is_empty(), "{down:#?}");
         assert_eq!(down.endings.keys().collect::<Vec<_>>(), ["Close 1012"], "{down:#?}");
+        self.the_only_pod_leaves().await;
+        let lost = self.fleet.tally().ended();
         self.release.kubectl(&[&scale[..], &["--replicas=2"]].concat()).await.unwrap();
         self.ready_pods(2).await;
-        self.nobody_noticed(down.ended()).await;
+        self.nobody_noticed(lost).await;
+    }
+
+    /// Kubernetes sends to a pod that leaves as long as there is no other and it is ready.
+    async fn the_only_pod_leaves(&mut self) {
+        let before = self.fleet.tally();
+        let gone = self.ready_pods(1).await.remove(0).name;
+        self.release.kubectl(&["delete", "pod", &gone, "--wait=false"]).await.unwrap();
+        loop {
+            handshakes(&self.target).await.unwrap();
+            let pods = self.release.pods().await.unwrap();
+            if pods.iter().any(|pod| pod.name != gone && pod.ready_since.is_some()) {
+                break;
+            }
+        }
+        self.ready_pods(1).await;
+        let now = self.fleet.used().await.unwrap();
+        assert!(now.refused.is_empty(), "{now:#?}");
+        assert_eq!(now.endings.keys().collect::<Vec<_>>(), ["Close 1012"], "{now:#?}");
+        assert_eq!(now.ended(), before.ended() + TUNNELS, "each is moved once: {now:#?}");
     }
 
     /// Tunnels that the other proxy has stay; the kubelet starts the one that crashed again, in the same pod.
