@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::chart::Helm;
@@ -10,6 +11,7 @@ use e2e::client::Target;
 use e2e::cluster::{Node, Release, ReleasePod, eventually};
 use e2e::fleet::Fleet;
 use e2e::objects::Ingress;
+use tokio::time::Instant;
 
 const TUNNELS: usize = 120;
 
@@ -19,6 +21,9 @@ const VALUES: [&str; 4] = [
     "proxy.shutdownDelaySeconds=8",
     "proxy.drainPeriodSeconds=3",
 ];
+
+/// As in the values.
+const SHUTDOWN_DELAY: Duration = Duration::from_secs(8);
 
 const BACKEND: &str = "
 apiVersion: v1
@@ -106,6 +111,7 @@ fn pods_come_and_go_and_crash_and_others_serve() {
         site.scaled_up_and_down().await;
         site.a_proxy_crashes().await;
         site.a_pod_is_deleted_by_force().await;
+        site.the_only_pod_leaves_and_none_can_follow().await;
     });
 }
 
@@ -165,30 +171,9 @@ impl Site<'_> {
         let down = self.fleet.used().await.unwrap();
         assert!(down.refused.is_empty(), "{down:#?}");
         assert_eq!(down.endings.keys().collect::<Vec<_>>(), ["Close 1012"], "{down:#?}");
-        self.the_only_pod_leaves().await;
-        let lost = self.fleet.tally().ended();
         self.release.kubectl(&[&scale[..], &["--replicas=2"]].concat()).await.unwrap();
         self.ready_pods(2).await;
-        self.nobody_noticed(lost).await;
-    }
-
-    /// Kubernetes sends to a pod that leaves as long as there is no other and it is ready.
-    async fn the_only_pod_leaves(&mut self) {
-        let before = self.fleet.tally();
-        let gone = self.ready_pods(1).await.remove(0).name;
-        self.release.kubectl(&["delete", "pod", &gone, "--wait=false"]).await.unwrap();
-        loop {
-            handshakes(&self.target).await.unwrap();
-            let pods = self.release.pods().await.unwrap();
-            if pods.iter().any(|pod| pod.name != gone && pod.ready_since.is_some()) {
-                break;
-            }
-        }
-        self.ready_pods(1).await;
-        let now = self.fleet.used().await.unwrap();
-        assert!(now.refused.is_empty(), "{now:#?}");
-        assert_eq!(now.endings.keys().collect::<Vec<_>>(), ["Close 1012"], "{now:#?}");
-        assert_eq!(now.ended(), before.ended() + TUNNELS, "each is moved once: {now:#?}");
+        self.nobody_noticed(down.ended()).await;
     }
 
     /// Tunnels that the other proxy has stay; the kubelet starts the one that crashed again, in the same pod.
@@ -229,5 +214,25 @@ impl Site<'_> {
         let now = others.until("all open again", |tally| tally.now_open() == TUNNELS).await.unwrap();
         assert!(now.ended() < TUNNELS, "those of the other pod stay: {now:#?}");
         assert_eq!(now.most_lost, 1, "{now:#?}");
+    }
+
+    /// Kubernetes sends to a pod that leaves as long as there is no other and this one is ready.
+    async fn the_only_pod_leaves_and_none_can_follow(&mut self) {
+        self.release.kubectl(&["scale", "deployment", "longhaul", "--replicas=1"]).await.unwrap();
+        let gone = self.ready_pods(1).await.remove(0).name;
+        self.release.kubectl(&["cordon", "node-1"]).await.unwrap();
+        let begun = Instant::now();
+        self.release.kubectl(&["delete", "pod", &gone, "--wait=false"]).await.unwrap();
+        let refused = loop {
+            if let Err(refused) = self.target.get("/whoami").await {
+                break refused;
+            }
+        };
+        // It was told to leave after that moment, and accepts for the whole delay.
+        let served = begun.elapsed();
+        assert!(served >= SHUTDOWN_DELAY, "refused after {served:?}: {refused:#}");
+        self.release.kubectl(&["uncordon", "node-1"]).await.unwrap();
+        self.ready_pods(1).await;
+        self.fleet.until("all open again", |tally| tally.now_open() == TUNNELS).await.unwrap();
     }
 }
