@@ -63,7 +63,8 @@ impl<'a> Site<'a> {
 
     async fn ready_pods(&self, count: usize) -> Vec<ReleasePod> {
         let pods = async || self.release.ready_pods(count).await;
-        eventually(&format!("{count} ready pods"), pods).await.unwrap()
+        // Those that leave take their time.
+        self.node.wait(&format!("{count} ready pods"), pods).await.unwrap()
     }
 
     /// Every tunnel is used, and no client lost one or was refused since it was so.

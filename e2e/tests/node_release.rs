@@ -213,8 +213,10 @@ async fn confined(release: &Release<'_>) {
             assert_eq!((field("NoNewPrivs:"), field("Seccomp:")), (vec!["1"], vec!["2"]));
             let mounts = container.read(process, "mountinfo").unwrap();
             let mount = |point: &str| mounts.lines().find(|line| line.split(' ').nth(4) == Some(point));
-            assert!(mount("/").unwrap().split(' ').nth(5).unwrap().starts_with("ro,"), "{mounts}");
-            assert!(mount("/run/longhaul").unwrap().contains(" - tmpfs "), "{mounts}");
+            let root = mount("/").unwrap();
+            assert!(root.split(' ').nth(5).unwrap().starts_with("ro,"), "{root}");
+            let runtime = mount("/run/longhaul").unwrap();
+            assert!(runtime.contains(" - tmpfs "), "{runtime}");
             // What faces the internet holds no credentials.
             let token = mount("/run/secrets/kubernetes.io/serviceaccount")
                 .or_else(|| mount("/var/run/secrets/kubernetes.io/serviceaccount"));

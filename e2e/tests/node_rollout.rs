@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 const TUNNELS: usize = 500;
 
-/// Time for kube-proxy to look elsewhere, and for 500 tunnels to close one after another.
-const VALUES: [&str; 4] = [
+/// Time for kube-proxy to look elsewhere, and for 500 tunnels to close one after another. New pods are waited for, so
+/// that a rollout of one pod after another would show.
+const VALUES: [&str; 5] = [
+    "controller.minReadySeconds=6",
     "controller.service.type=NodePort",
     "controller.publishService.enabled=false",
     "proxy.shutdownDelaySeconds=5",
@@ -124,8 +126,7 @@ impl Sites<'_> {
     async fn of_a_backend(&mut self) {
         let (blue, green) = (self.blue.tally(), self.green.tally());
         self.release.kubectl(&["rollout", "restart", "deployment", "blue"]).await.unwrap();
-        let ended =
-            self.blue.until("every tunnel moved once", |tally| tally.ended() >= TUNNELS / 2).await.unwrap();
+        self.blue.until("every tunnel moved once", |tally| tally.ended() >= TUNNELS / 2).await.unwrap();
         self.blue.until("all open again", |tally| tally.now_open() == TUNNELS / 2).await.unwrap();
         self.release.kubectl(&["rollout", "status", "deployment", "blue", "--timeout=50s"]).await.unwrap();
         let old_are_gone = async || {
