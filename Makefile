@@ -18,8 +18,8 @@ demo: ## see it work: real objects, both programs, open tunnels; ONCE=1 checks a
 build: ## build every program
 	$(CARGO) build --locked --workspace --bins
 
-test: ## everything that this machine can run, with real clients; says what it could not
-	@e2e/test.sh
+test: ## everything that this machine can run, with real clients and a real Kubernetes; says what it could not. TIERS=A: without a cluster
+	@e2e/test.sh $(TIERS)
 
 scale: ## what 10,000 Ingresses and 50,000 endpoints cost, in the release profile
 	$(CARGO) build --release --locked --package controller --package proxy --package e2e --bins
@@ -36,8 +36,9 @@ manifests: ## render the chart anew: manifests/, what its tests compare with; ne
 	@e2e/kube/build.sh helm
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test chart
 
-tools: ## fetch the clients that the tests drive into .cache (npm, pip; Chromium by apt as root)
-	@e2e/tools.sh
+tools: ## fetch what the tests drive into .cache: clients (npm, pip), Kubernetes and Helm (go); Debian packages as root
+	@e2e/tools.sh clients
+	@e2e/tools.sh cluster
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, ensure};
 use crate::notes;
 
 /// One major version of Helm.
+#[derive(Clone)]
 pub struct Helm {
     program: PathBuf,
     /// As people call it: `helm 4` or `helm 3`.

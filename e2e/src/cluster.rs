@@ -29,21 +29,24 @@
 //!   EndpointSlices are then made by the real controller.
 //! - Waiting: `kubectl wait`, a log line, or [`eventually`] where there is nothing to wait for.
 //! - Longhaul: [`Installation`], what the chart installs besides pods; [`Replica`], a controller and a proxy as they run
-//!   in one pod.
+//!   in one pod; on a [`Node`] a [`Release`] of the whole chart, of whose pods each [`Container`] can be looked at.
 //! - Faults: [`ControlPlane::pause_api_server`], [`ControlPlane::kill_api_server`]. A test that uses them takes a
 //!   control plane of its own ([`ControlPlane::start`]) or is alone in its file: others share the one of their program.
 //!
 //! Everything is taken away at the end, whatever the end is, by a keeper (`bin/cluster.rs`): see [`run`].
 
 mod api;
+mod container;
 mod image;
 mod installation;
 mod keys;
+mod longhaul;
 mod namespace;
 mod node;
 mod outcome;
 mod pods;
 mod programs;
+mod release;
 mod replica;
 pub mod run;
 
@@ -58,10 +61,12 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, timeout};
 
 pub use self::api::Output;
+pub use self::container::Container;
 pub use self::installation::Installation;
 pub use self::namespace::{NODE_ADDRESS, Namespace};
 pub use self::node::Node;
 pub use self::outcome::Stored;
+pub use self::release::{Release, ReleasePod};
 pub use self::replica::Replica;
 
 use self::installation::RELEASE;

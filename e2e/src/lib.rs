@@ -2,7 +2,8 @@
 //!
 //! - [`world`]: a folder of objects, the real controller and real proxies, and waiting for an edit to be served;
 //! - [`process`]: child processes, their log lines, and what `/proc` tells of them;
-//! - [`client`], [`wire`], [`foreign`]: WebSockets and requests, bare bytes, and the programs of other people;
+//! - [`client`], [`fleet`], [`wire`], [`foreign`]: WebSockets and requests, hundreds of them that stay, bare bytes, and
+//!   the programs of other people;
 //! - [`backend`]: what stands behind the proxy;
 //! - [`cluster`]: a real Kubernetes in a network namespace of its own, and Longhaul's programs in it;
 //! - [`certificate`], [`objects`]: what objects are made of;
@@ -19,6 +20,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod demo;
+pub mod fleet;
 pub mod foreign;
 pub mod metrics;
 pub mod notes;

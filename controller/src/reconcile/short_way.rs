@@ -66,7 +66,11 @@ async fn endpoints_pass_what_waits_for_its_pace_and_do_not_take_it_along() {
     let seen = view(&mut setup, |view| view.since.contains_key(&early)).await;
     assert!(begun.elapsed() < PACE / 2, "after {:?}", begun.elapsed());
     assert_eq!(has(&setup, &["early", "late", "mixed"]), [true, false, false]);
-    assert_eq!(seen.since.values().map(|since| since.number).collect::<Vec<_>>(), [2], "what waits is in no generation yet");
+    assert_eq!(
+        seen.since.values().map(|since| since.number).collect::<Vec<_>>(),
+        [2],
+        "what waits is in no generation yet"
+    );
     // Again at once, while the route goes on waiting. A newer version of what waits is for endpoints alone.
     let next = [slice("next", 1), slice("mixed", 2)].map(Change::Upsert);
     setup.changes.send([&[Change::Delete(early)], &next[..]].concat()).await.unwrap();

@@ -18,6 +18,9 @@ const BOOLEAN: &str = "`true` or `false`";
 const SECONDS: &str = "whole seconds above 0, or a duration with unit";
 const GO_BOOLEAN: &str = "`true` or `false`, as Go reads them";
 
+/// A list of networks that keeps nobody out: what cert-manager writes on the Ingress of each challenge.
+const EVERYBODY: Inert = Inert::Values(&["0.0.0.0/0,::/0"]);
+
 /// Every annotation that Longhaul knows.
 pub static TABLE: &[Annotation] = &[
     // Our own.
@@ -115,9 +118,12 @@ pub static TABLE: &[Annotation] = &[
     ),
     // Those of ingress-nginx.
     not_yet("nginx.ingress.kubernetes.io/server-alias", "comma list, regex allowed (~^...)"),
-    not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok").security(),
+    not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok")
+        .security()
+        .inert(EVERYBODY),
     not_yet("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of allowlist-source-range.")
-        .security(),
+        .security()
+        .inert(EVERYBODY),
     not_yet(
         "nginx.ingress.kubernetes.io/backend-protocol",
         "AUTO_HTTP,HTTP,HTTPS,GRPC,GRPCS,FCGI (case-insensitive)",

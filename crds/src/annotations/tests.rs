@@ -86,6 +86,8 @@ fn what_asks_for_nothing_closes_nothing() {
         ("backend-protocol", "HTTP"),
         ("satisfy", "all"),
         ("canary", "false"),
+        // As cert-manager writes it on the Ingress of a challenge.
+        ("whitelist-source-range", "0.0.0.0/0,::/0"),
     ] {
         let reading = read_one(&format!("{NGINX}{key}"), value);
         assert_eq!((reading.closed, reading.left_out), (None, None), "{key}");

@@ -20,6 +20,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
@@ -32,6 +33,8 @@ use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use plain::{checksum, pattern};
@@ -40,6 +43,9 @@ use crate::backend::NAME_HEADER;
 
 /// How many chat messages a slow listener may be behind before it misses some.
 const CHAT_BACKLOG: usize = 256;
+
+/// How long clients may take to answer the Close of a backend that leaves.
+const PARTING: Duration = Duration::from_secs(5);
 
 type Body = BoxBody<Bytes, Infallible>;
 
@@ -60,7 +66,7 @@ impl DemoBackend {
         let listener = TcpListener::bind((address, 0)).await?;
         let address = listener.local_addr()?;
         let mut serving = JoinSet::new();
-        serving.spawn(serve(listener, name.to_owned()));
+        serving.spawn(serve(listener, name.to_owned(), CancellationToken::new()));
         Ok(Self { address, _serving: serving })
     }
 
@@ -75,6 +81,7 @@ struct Shared {
     name: String,
     chat: broadcast::Sender<Arc<str>>,
     tunnels: TaskTracker,
+    leaving: CancellationToken,
 }
 
 /// What `/whoami` tells of a request.
@@ -86,13 +93,13 @@ struct Seen<'a> {
     headers: Vec<(&'a str, String)>,
 }
 
-/// Serves until the listener fails.
-pub async fn serve(listener: TcpListener, name: String) {
+/// Serves until it is to leave: then it accepts nothing more, and says goodbye on each tunnel (Close 1001).
+pub async fn serve(listener: TcpListener, name: String, leaving: CancellationToken) {
     let (chat, _) = broadcast::channel(CHAT_BACKLOG);
-    let shared = Arc::new(Shared { name, chat, tunnels: TaskTracker::new() });
+    let shared = Arc::new(Shared { name, chat, tunnels: TaskTracker::new(), leaving: leaving.clone() });
     let mut connections = JoinSet::new();
-    loop {
-        match listener.accept().await {
+    while let Some(accepted) = leaving.run_until_cancelled(listener.accept()).await {
+        match accepted {
             Ok((stream, _)) => {
                 connections.spawn(serve_connection(stream, shared.clone()));
             }
@@ -103,6 +110,10 @@ pub async fn serve(listener: TcpListener, name: String) {
         }
         while connections.try_join_next().is_some() {}
     }
+    drop(listener);
+    shared.tunnels.close();
+    // A client that does not answer is left without.
+    let _ = timeout(PARTING, shared.tunnels.wait()).await;
 }
 
 async fn serve_connection(stream: TcpStream, shared: Arc<Shared>) {

@@ -5,6 +5,9 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// A small WebSocket echo-and-chat backend that says its name.
 #[derive(Parser)]
@@ -20,10 +23,23 @@ struct Arguments {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    let leaving = CancellationToken::new();
+    // Before it says that it listens: the first process of a container ignores whatever signal it did not ask for.
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("listening on {}", arguments.listen))?;
     eprintln!("{} listens on {}", arguments.name, listener.local_addr()?);
-    e2e::backend::demo::serve(listener, arguments.name).await;
+    let told = leaving.clone();
+    let mut waiting = JoinSet::new();
+    waiting.spawn(async move {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        told.cancel();
+    });
+    e2e::backend::demo::serve(listener, arguments.name, leaving).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Images without a registry and without a builder: one program with the libraries that it needs, as an archive that
+//! Images without a registry and without a builder: programs with the libraries that they need, as an archive that
 //! containerd imports (the form of `docker save`: a manifest, a configuration, layers as tar).
 
 use std::fs;
@@ -10,14 +10,19 @@ use serde_json::json;
 
 /// Writes an image that runs one program to a new archive in a folder.
 pub(super) fn of_program(name: &str, program: &Path, folder: &Path) -> Result<PathBuf> {
+    of_programs(name, &[("program", program)], folder)
+}
+
+/// Writes an image with several programs, each at a path of its own, to a new archive in a folder. Without more said,
+/// it runs `/program`.
+pub(super) fn of_programs(name: &str, programs: &[(&str, &Path)], folder: &Path) -> Result<PathBuf> {
     let work = tempfile::tempdir_in(folder)?;
     let root = work.path().join("root");
-    fs::create_dir(&root)?;
-    fs::copy(program, root.join("program")).with_context(|| format!("copying {}", program.display()))?;
-    for library in libraries(program)? {
-        let target = root.join(library.strip_prefix("/")?);
-        fs::create_dir_all(target.parent().context("a library lies in a folder")?)?;
-        fs::copy(&library, target).with_context(|| format!("copying {}", library.display()))?;
+    for (path, program) in programs {
+        copy(program, &root.join(path))?;
+        for library in libraries(program)? {
+            copy(&library, &root.join(library.strip_prefix("/")?))?;
+        }
     }
     tar(&root, &work.path().join("layer.tar"))?;
     let layer = sha256(&work.path().join("layer.tar"))?;
@@ -34,6 +39,12 @@ pub(super) fn of_program(name: &str, program: &Path, folder: &Path) -> Result<Pa
     let archive = folder.join(format!("{}.tar", name.replace(['/', ':'], "_")));
     tar(work.path(), &archive)?;
     Ok(archive)
+}
+
+fn copy(file: &Path, target: &Path) -> Result<()> {
+    fs::create_dir_all(target.parent().context("a file lies in a folder")?)?;
+    fs::copy(file, target).with_context(|| format!("copying {}", file.display()))?;
+    Ok(())
 }
 
 /// The shared libraries that a program loads, and what loads them.

@@ -33,7 +33,10 @@ impl<'a> Installation<'a> {
         arguments.extend(PARTS.iter().map(|part| format!("--show-only=templates/{part}.yaml")));
         let helms = Helm::wanted_by("an installation");
         let helm = helms.first().context("without helm there is no installation")?;
-        cluster.apply(&namespace, &helm.template(RELEASE, &namespace, &arguments)?).await?;
+        let objects = helm.template(RELEASE, &namespace, &arguments)?;
+        // Each says its namespace, and some may be in others: Roles where routes are read.
+        let applied = cluster.kubectl_with(&["apply", "-f", "-"], &objects).await?;
+        ensure!(applied.success, "kubectl apply: {}\n{objects}", applied.err.trim());
         let kubeconfig = cluster.kubeconfig_of(&namespace, RELEASE).await?;
         Ok(Self { cluster, namespace, kubeconfig })
     }

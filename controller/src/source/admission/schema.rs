@@ -157,14 +157,19 @@ fn bound(error: &ValidationError<'_>) -> Mistake {
             (format!("{shown} has more than {limit} items"), "remove some, or use a second object".to_owned())
         }
         ValidationErrorKind::Minimum { limit } => {
-            (format!("{shown} is below {limit}"), "write more".to_owned())
+            (format!("{shown} is below {}", plain(limit)), "write more".to_owned())
         }
         ValidationErrorKind::Maximum { limit } => {
-            (format!("{shown} is above {limit}"), "write less".to_owned())
+            (format!("{shown} is above {}", plain(limit)), "write less".to_owned())
         }
         _ => (error.to_string(), "correct the field".to_owned()),
     };
     Mistake { field, message, remedy, ..Mistake::default() }
+}
+
+/// A bound as people write it: the schema has it as a fraction, 65535.0.
+fn plain(limit: &Value) -> String {
+    limit.as_f64().map_or_else(|| limit.to_string(), |number| number.to_string())
 }
 
 fn path(location: &Location) -> String {

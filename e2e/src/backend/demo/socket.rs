@@ -14,7 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 use super::{Body, Shared, last_segment, whoami};
@@ -39,11 +40,16 @@ pub(super) fn upgrade(request: &mut Request<Incoming>, shared: &Arc<Shared>) -> 
         let config = WebSocketConfig::default().read_buffer_size(4096).write_buffer_size(0);
         let io = TokioIo::new(upgraded);
         let mut stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-        // A socket that ends without a Close is no event for a demo.
-        let _ = match kind {
-            Kind::Echo => echo(&mut stream, first).await,
-            Kind::Chat => chat(&mut stream, &tunnel_shared).await,
+        let talk = async {
+            match kind {
+                Kind::Echo => echo(&mut stream, first).await,
+                Kind::Chat => chat(&mut stream, &tunnel_shared).await,
+            }
         };
+        // A socket that ends without a Close is no event for a demo.
+        if tunnel_shared.leaving.run_until_cancelled(talk).await.is_none() {
+            let _ = leave(&mut stream).await;
+        }
     });
     Some(switching_protocols(&accept, subprotocol))
 }
@@ -84,6 +90,14 @@ async fn echo(stream: &mut Stream, first: Option<String>) -> Result<(), Error> {
             Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => {}
         }
     }
+    Ok(())
+}
+
+/// Says goodbye, and waits for the answer.
+async fn leave(stream: &mut Stream) -> Result<(), Error> {
+    let goodbye = CloseFrame { code: CloseCode::Away, reason: "the backend leaves".into() };
+    stream.close(Some(goodbye)).await?;
+    while stream.next().await.transpose()?.is_some() {}
     Ok(())
 }
 
