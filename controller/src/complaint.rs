@@ -37,7 +37,7 @@ impl Complaint {
 
     /// For this reason, with this effect.
     pub fn say(&mut self, reason: &str, effect: &str) {
-        if self.said.as_deref() != Some(reason) {
+        if self.said.as_deref().map(essence) != Some(essence(reason)) {
             tracing::warn!("{}: {reason}; until that is put right, {effect}", self.subject);
             self.said = Some(reason.into());
         }
@@ -68,9 +68,19 @@ pub fn reason(error: &Error) -> String {
     }
 }
 
+/// What the API server puts between the name of an object and what is forbidden.
+const FORBIDDEN: &str = " is forbidden: ";
+
+/// A reason without the namespace that it was met in: with a `ClusterRole` it is met in all of them.
+fn essence(reason: &str) -> &str {
+    reason.split_once(" in the namespace ").map_or(reason, |(essence, _)| essence)
+}
+
 fn of_status(status: &Status) -> String {
     if status.is_forbidden() {
-        return format!("permission is refused: {}", status.message);
+        // What is forbidden is the same for every object: its name, which comes first, says nothing.
+        let message = status.message.split_once(FORBIDDEN).map_or(&*status.message, |(_, what)| what);
+        return format!("permission is refused: {message}");
     }
     format!("the API server answers {} {}: {}", status.code, status.reason, status.message)
 }
@@ -93,5 +103,23 @@ mod tests {
         assert_eq!(said, [expected[0], expected[0], expected[1]]);
         complaint.over();
         assert_eq!(complaint.said, None);
+    }
+
+    #[test]
+    fn what_is_forbidden_for_many_objects_is_said_once() {
+        let refused = |name: &str, namespace: &str| {
+            let message = format!(
+                "ingresses.networking.k8s.io \"{name}\" is forbidden: User \"lh\" cannot patch resource \
+                 \"ingresses/status\" in API group \"networking.k8s.io\" in the namespace \"{namespace}\""
+            );
+            Error::Api(Status::failure(&message, "Forbidden").with_code(403).boxed())
+        };
+        let mut complaint = Complaint::new("the status of Ingresses cannot be written");
+        let first = "permission is refused: User \"lh\" cannot patch resource \"ingresses/status\" in API group \
+                     \"networking.k8s.io\" in the namespace \"a\"";
+        for (name, namespace) in [("one", "a"), ("other", "a"), ("third", "b")] {
+            complaint.about(&refused(name, namespace), "they say what was");
+            assert_eq!(complaint.said.as_deref(), Some(first));
+        }
     }
 }

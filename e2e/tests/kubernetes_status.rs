@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::time::Instant;
-
 use anyhow::ensure;
 use e2e::backend::demo::DemoBackend;
 use e2e::client::Target;
@@ -13,6 +11,7 @@ use e2e::metrics::Scrape;
 use e2e::notes::measured;
 use e2e::objects::slice;
 use serde_json::json;
+use tokio::time::Instant;
 
 const BACKEND: &str = "
 apiVersion: v1

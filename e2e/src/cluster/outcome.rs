@@ -60,8 +60,8 @@ impl Installation<'_> {
     /// Says something in the status of an object, as an administrator.
     pub async fn patch_status(&self, kind: &str, name: &str, status: &Value) -> Result<()> {
         let patch = serde_json::to_vec(&json!({"status": status}))?;
-        let path = format!("{}/status?fieldManager=somebody-else", self.path(kind, name));
-        let request = http::Request::patch(path).header("content-type", "application/merge-patch+json");
+        let place = format!("{}/status?fieldManager=somebody-else", self.path(kind, name));
+        let request = http::Request::patch(place).header("content-type", "application/merge-patch+json");
         self.cluster.client().await?.request::<Value>(request.body(patch)?).await?;
         Ok(())
     }
