@@ -37,7 +37,7 @@
 
 mod api;
 mod container;
-mod image;
+pub mod image;
 mod installation;
 mod keys;
 mod longhaul;
