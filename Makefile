@@ -4,8 +4,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 CARGO ?= cargo
+IMAGE ?= localhost/longhaul:dev
 
-.PHONY: help demo build test scale reference manifests tools fmt lint deny check ci clean
+.PHONY: help demo cluster build image test scale reference manifests tools fmt lint deny check ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,8 +16,17 @@ demo: ## see it work: real objects, both programs, open tunnels; ONCE=1 checks a
 	@$(CARGO) build --quiet --locked --package controller --package proxy --package e2e --bins
 	@exec $(CARGO) run --quiet --locked --package e2e --bin demo -- $(if $(filter 1,$(ONCE)),--once)
 
+cluster: ## the same on a real Kubernetes of one node, with the chart, until Ctrl-C; as root, on Debian; ONCE=1 as above
+	@e2e/tools.sh cluster
+	@echo "Building (the first time takes a few minutes)…"
+	@$(CARGO) build --quiet --locked --package e2e --bins
+	@exec $(CARGO) run --quiet --locked --package e2e --bin cluster -- up $(if $(filter 1,$(ONCE)),--once)
+
 build: ## build every program
 	$(CARGO) build --locked --workspace --bins
+
+image: ## the container image, named IMAGE, with docker, podman or buildah, whichever works here
+	@./image.sh build $(IMAGE)
 
 test: ## everything that this machine can run, with real clients and a real Kubernetes; says what it could not. TIERS=A: without a cluster
 	@e2e/test.sh $(TIERS)

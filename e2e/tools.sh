@@ -75,6 +75,10 @@ kubernetes() {
   e2e/kube/build.sh helm >/dev/null || cannot "helm: e2e/kube/build.sh helm failed"
 }
 
+longhaul_image() {
+  ./image.sh archive >/dev/null || cannot "Longhaul's image: image.sh failed"
+}
+
 cargo_deny() {
   local program=.cache/cargo-deny/bin/cargo-deny
   [ -x "$program" ] && "$program" --version | grep -qx "cargo-deny $CARGO_DENY_VERSION" && return
@@ -102,6 +106,7 @@ case "${1:-clients}" in
     debian_package socat socat
     debian_package buildah buildah
     kubernetes
+    longhaul_image
     ;;
   cargo-deny)
     cargo_deny

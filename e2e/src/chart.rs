@@ -34,12 +34,17 @@ impl Helm {
     /// panics if nothing may be.
     pub fn wanted_by(test: &str) -> Vec<Self> {
         match both() {
-            Ok(helms) => helms,
+            Ok(helms) => helms.into(),
             Err(missing) => {
                 notes::can_run(test, Err(missing));
                 Vec::new()
             }
         }
+    }
+
+    /// The newer one.
+    pub fn latest() -> Result<Self> {
+        both().map(|[latest, _]| latest)
     }
 
     /// Runs `helm` in the folder of the checkout, without any cluster.
@@ -126,14 +131,14 @@ pub fn manifests(namespace: &str, rendered: &str) -> String {
     all.replace("  annotations:\n  labels:\n", "  labels:\n")
 }
 
-fn both() -> Result<Vec<Helm>> {
+fn both() -> Result<[Helm; 2]> {
     let cache = std::env::var_os("LONGHAUL_CACHE").map_or_else(|| checkout().join(".cache"), PathBuf::from);
     // Each folder holds another pair of versions.
     let pairs = cache.join("helm").read_dir().into_iter().flatten().flatten();
     let pairs = pairs.filter(|pair| PROGRAMS.iter().all(|(_, file)| pair.path().join(file).is_file()));
     let newest = pairs.max_by_key(|pair| pair.metadata().and_then(|metadata| metadata.modified()).ok());
     let folder = newest.context("helm is not in the cache: run e2e/kube/build.sh helm")?.path();
-    Ok(PROGRAMS.map(|(name, file)| Helm { program: folder.join(file), name }).into())
+    Ok(PROGRAMS.map(|(name, file)| Helm { program: folder.join(file), name }))
 }
 
 const PROGRAMS: [(&str, &str); 2] = [("helm 4", "helm"), ("helm 3", "helm3")];

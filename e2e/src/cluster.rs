@@ -30,6 +30,7 @@
 //! - Waiting: `kubectl wait`, a log line, or [`eventually`] where there is nothing to wait for.
 //! - Longhaul: [`Installation`], what the chart installs besides pods; [`Replica`], a controller and a proxy as they run
 //!   in one pod; on a [`Node`] a [`Release`] of the whole chart, of whose pods each [`Container`] can be looked at.
+//! - From outside: [`ControlPlane::open_door`], a port of loopback that leads in.
 //! - Faults: [`ControlPlane::pause_api_server`], [`ControlPlane::kill_api_server`]. A test that uses them takes a
 //!   control plane of its own ([`ControlPlane::start`]) or is alone in its file: others share the one of their program.
 //!
@@ -37,7 +38,8 @@
 
 mod api;
 mod container;
-mod image;
+mod door;
+pub mod image;
 mod installation;
 mod keys;
 mod longhaul;
@@ -62,6 +64,7 @@ use tokio::time::{Instant, timeout};
 
 pub use self::api::Output;
 pub use self::container::Container;
+pub use self::door::Door;
 pub use self::installation::Installation;
 pub use self::namespace::{NODE_ADDRESS, Namespace};
 pub use self::node::Node;

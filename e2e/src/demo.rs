@@ -3,6 +3,7 @@
 //! Two backends, the objects of `e2e/demo/` in a temporary folder, the real controller and proxy on loopback. Tunnels
 //! are opened over ws and wss, an object is edited while they are open, and whatever is printed was true.
 
+mod on_cluster;
 mod show;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,6 +16,7 @@ use crate::client::{Socket, Target};
 use crate::process::{Process, binary};
 use crate::world::World;
 
+pub use on_cluster::OnCluster;
 use show::Show;
 
 /// The objects, as they lie in the folder. `SITE` and `GREEN` list the backends at [`BLUE_PORT`] and [`GREEN_PORT`].

@@ -1,22 +1,22 @@
-//! A real Kubernetes of [`e2e::cluster`] that one can look at, and the keeper that takes such a thing away.
-
-#![allow(clippy::print_stdout)]
+//! `make cluster`, which is [`e2e::demo::OnCluster`], and the keeper that takes such a thing away.
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::cluster::{ControlPlane, Node, run};
+use e2e::cluster::run;
+use e2e::demo::OnCluster;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A real Kubernetes in a network namespace of its own.
+/// A real Kubernetes with Longhaul, in a network namespace of its own.
 #[derive(Parser)]
 enum Arguments {
-    /// Starts a control plane and a node, says how to use them, and takes them away on Ctrl-C.
+    /// Starts it, says how to use it, and takes it away on Ctrl-C.
     Up {
-        /// Only the control plane.
+        /// Leave when everything was shown, in place of waiting for Ctrl-C.
         #[arg(long)]
-        without_node: bool,
+        once: bool,
     },
     /// Waits until its input ends, and takes away the cluster that the folder belongs to.
     Keep {
@@ -25,43 +25,46 @@ enum Arguments {
     },
 }
 
-fn main() -> Result<()> {
-    match Arguments::parse() {
+fn main() -> ExitCode {
+    let done = match Arguments::parse() {
         Arguments::Keep { folder } => run::keep(&folder),
-        Arguments::Up { without_node } => up(without_node),
+        Arguments::Up { once } => up(once),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("\n{error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn up(without_node: bool) -> Result<()> {
+fn up(once: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let _inside = runtime.enter();
     // From here on a signal is remembered, also while the cluster starts.
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
-    let mut wait = |cluster: &ControlPlane| {
-        invite(cluster);
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupted.recv() => {}
-                _ = terminated.recv() => {}
-            }
-        });
-        println!("taking it away");
-    };
-    if without_node {
-        wait(&ControlPlane::start()?);
-    } else {
-        let node = Node::start()?;
-        wait(&node);
-    }
+    let mut hung_up = signal(SignalKind::hangup())?;
+    let cluster = OnCluster::start()?;
+    runtime.block_on(async {
+        tokio::select! {
+            shown = show(&cluster, once) => shown,
+            _ = interrupted.recv() => Ok(()),
+            _ = terminated.recv() => Ok(()),
+            _ = hung_up.recv() => Ok(()),
+        }
+    })?;
+    eprintln!("\ntaking it away");
     Ok(())
 }
 
-fn invite(cluster: &ControlPlane) {
-    println!("{} is ready. In another shell:", cluster.name());
-    println!(
-        "  nsenter --net=/run/netns/{} env KUBECONFIG={} bash",
-        cluster.name(),
-        cluster.kubeconfig().display()
-    );
+async fn show(cluster: &OnCluster, once: bool) -> Result<()> {
+    cluster.tour().await?;
+    if once {
+        cluster.conclude();
+        return Ok(());
+    }
+    cluster.invite()?;
+    std::future::pending().await
 }

@@ -1,5 +1,6 @@
 //! Asking the API server: kubectl, a client, and those two in somebody else's name.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 
@@ -85,6 +86,17 @@ impl ControlPlane {
     pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> Result<PathBuf> {
         let token = self.kubectl(&["-n", namespace, "create", "token", account, "--duration=1h"]).await?;
         self.keys.token_kubeconfig(&format!("{namespace}.{account}"), token.trim())
+    }
+
+    /// The kubeconfig of an administrator who comes through a [`super::Door`] to the API server.
+    pub fn kubeconfig_at(&self, door: SocketAddr) -> Result<PathBuf> {
+        self.keys.kubeconfig_at(door)
+    }
+
+    /// The folder with kubectl and the other programs of Kubernetes.
+    pub fn programs_folder(&self) -> Result<PathBuf> {
+        let kubectl = self.programs.path("kubectl")?;
+        Ok(kubectl.parent().context("a program lies in a folder")?.to_owned())
     }
 
     /// Installs the CRDs of this checkout and waits until objects of theirs can be stored.

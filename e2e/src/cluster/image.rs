@@ -1,28 +1,41 @@
-//! Images without a registry and without a builder: programs with the libraries that they need, as an archive that
-//! containerd imports (the form of `docker save`: a manifest, a configuration, layers as tar).
+//! Images without a registry: archives that containerd imports.
+//!
+//! Longhaul's own is built from the project's Dockerfile, by `image.sh`. One of any other program of this machine is made
+//! here, without a builder: the program and the libraries that it needs, in the form of `docker save` (a manifest, a
+//! configuration, layers as tar).
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
-/// Writes an image that runs one program to a new archive in a folder.
-pub(super) fn of_program(name: &str, program: &Path, folder: &Path) -> Result<PathBuf> {
-    of_programs(name, &[("program", program)], folder)
+use crate::foreign::in_path;
+
+/// What building Longhaul's image needs is there.
+pub fn can_be_built() -> Result<()> {
+    ensure!(rustix::process::geteuid().is_root(), "not root, and the builder makes mounts");
+    in_path("buildah").map(|_| ())
 }
 
-/// Writes an image with several programs, each at a path of its own, to a new archive in a folder. Without more said,
-/// it runs `/program`.
-pub(super) fn of_programs(name: &str, programs: &[(&str, &Path)], folder: &Path) -> Result<PathBuf> {
+/// An archive with Longhaul's image, built from the Dockerfile unless that was done for the present sources. Blocks, and
+/// the first time for minutes.
+pub fn longhaul() -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../image.sh");
+    let ended =
+        Command::new(script).arg("archive").stderr(Stdio::inherit()).output().context("running image.sh")?;
+    ensure!(ended.status.success(), "image.sh archive: {}", ended.status);
+    Ok(PathBuf::from(String::from_utf8(ended.stdout)?.trim()))
+}
+
+/// Writes an image that runs one program to a new archive in a folder.
+pub(super) fn of_program(name: &str, program: &Path, folder: &Path) -> Result<PathBuf> {
     let work = tempfile::tempdir_in(folder)?;
     let root = work.path().join("root");
-    for (path, program) in programs {
-        copy(program, &root.join(path))?;
-        for library in libraries(program)? {
-            copy(&library, &root.join(library.strip_prefix("/")?))?;
-        }
+    copy(program, &root.join("program"))?;
+    for library in libraries(program)? {
+        copy(&library, &root.join(library.strip_prefix("/")?))?;
     }
     tar(&root, &work.path().join("layer.tar"))?;
     let layer = sha256(&work.path().join("layer.tar"))?;

@@ -1,6 +1,7 @@
 //! Keys, certificates and kubeconfigs of a cluster: files in its folder, good for nothing once it is gone.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -43,10 +44,7 @@ impl Keys {
             ("kubelet", &node, Some("system:nodes")),
         ] {
             keys.write(file, &authority.issue_user(user, group)?)?;
-            let (certificate, key) = (keys.file(&format!("{file}.crt")), keys.file(&format!("{file}.key")));
-            let user =
-                format!("client-certificate: {}, client-key: {}", certificate.display(), key.display());
-            keys.write_kubeconfig(file, &user)?;
+            keys.write_kubeconfig(file, &api_server_address(), &keys.certificate_of(file))?;
         }
         Ok(keys)
     }
@@ -68,7 +66,21 @@ impl Keys {
 
     /// Writes the kubeconfig of somebody with a token.
     pub(super) fn token_kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {
-        self.write_kubeconfig(name, &format!("token: {token}"))
+        self.write_kubeconfig(name, &api_server_address(), &format!("token: {token}"))
+    }
+
+    /// Writes an administrator's kubeconfig for those to whom the API server is somewhere else.
+    pub(super) fn kubeconfig_at(&self, server: SocketAddr) -> Result<PathBuf> {
+        self.write_kubeconfig(
+            &format!("at-{}", server.port()),
+            &server.to_string(),
+            &self.certificate_of("admin"),
+        )
+    }
+
+    fn certificate_of(&self, user: &str) -> String {
+        let (certificate, key) = (self.file(&format!("{user}.crt")), self.file(&format!("{user}.key")));
+        format!("client-certificate: {}, client-key: {}", certificate.display(), key.display())
     }
 
     fn write(&self, name: &str, pair: &Pair) -> Result<()> {
@@ -76,11 +88,11 @@ impl Keys {
         Ok(fs::write(self.file(&format!("{name}.key")), &pair.key)?)
     }
 
-    fn write_kubeconfig(&self, name: &str, user: &str) -> Result<PathBuf> {
+    fn write_kubeconfig(&self, name: &str, server: &str, user: &str) -> Result<PathBuf> {
         let path = self.kubeconfig(name);
         let content = format!(
             "apiVersion: v1\nkind: Config\ncurrent-context: test\n\
-             clusters:\n- name: test\n  cluster: {{server: \"https://{NODE_ADDRESS}:{API_SERVER_PORT}\", certificate-authority: {}}}\n\
+             clusters:\n- name: test\n  cluster: {{server: \"https://{server}\", certificate-authority: {}}}\n\
              users:\n- name: test\n  user: {{{user}}}\n\
              contexts:\n- name: test\n  context: {{cluster: test, user: test}}\n",
             self.file("ca.crt").display()
@@ -88,4 +100,8 @@ impl Keys {
         fs::write(&path, content)?;
         Ok(path)
     }
+}
+
+fn api_server_address() -> String {
+    format!("{NODE_ADDRESS}:{API_SERVER_PORT}")
 }

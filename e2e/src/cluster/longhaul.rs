@@ -16,12 +16,9 @@ pub(super) const VALUES: [&str; 3] = [
 const BACKEND: &str = "localhost/demo-backend:dev";
 
 impl Node {
-    /// Loads the image under test, and that of the demo backend.
-    pub(super) fn load_images(&self) -> Result<()> {
-        let (controller, proxy) = (binary("longhaul-controller")?, binary("longhaul-proxy")?);
-        let programs =
-            [("usr/local/bin/longhaul-controller", &*controller), ("usr/local/bin/longhaul-proxy", &*proxy)];
-        self.load(&image::of_programs("localhost/longhaul:dev", &programs, self.folder())?)?;
+    /// Loads the image that the Dockerfile gives, and that of the demo backend.
+    pub fn load_images(&self) -> Result<()> {
+        self.load(&image::longhaul()?)?;
         self.load_program(BACKEND, &binary("demo-backend")?)
     }
 }

@@ -25,6 +25,7 @@ pub(super) const NODE_IP: Ipv4Addr = Ipv4Addr::new(198, 18, 255, 1);
 const BACKENDS: &str = "198.18.10.0/24";
 
 /// A network namespace.
+#[derive(Clone)]
 pub struct Namespace {
     name: String,
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use rustix::process::geteuid;
 
+use super::image;
 use crate::foreign::in_path;
 
 /// What a control plane needs.
@@ -45,6 +46,7 @@ impl Programs {
     /// Finds the programs, and whatever else a node needs.
     pub(super) fn for_node() -> Result<Self> {
         let programs = Self::for_control_plane()?;
+        image::can_be_built()?;
         NODE.iter().try_for_each(|name| programs.path(name).map(|_| ()))?;
         OF_THE_MACHINE.iter().try_for_each(|name| in_path(name).map(|_| ()))?;
         for plugin in ["bridge", "host-local", "portmap", "loopback"] {
