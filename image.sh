@@ -75,7 +75,7 @@ make_archive() {
   local cache=$1 archive=$2 bytes
   # Not local: the trap reads it. Whatever a killed run has left is in the way.
   work=$cache/work
-  rm -rf "$work"
+  rm -rf "$work" "$cache"/buildah[0-9]*
   mkdir "$work"
   trap 'rm -rf "$work"' EXIT
   echo "  building the image, on stand-ins of its public bases (the first time takes minutes)"

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
 
 use super::show::Show;
 use super::{ADMIN_PORT, HTTP_PORT, HTTPS_PORT, LIVE, SITE};
@@ -29,7 +30,8 @@ const RELEASE: &str = "longhaul";
 
 /// The cluster. It goes when this is dropped.
 pub struct OnCluster {
-    api: Door,
+    _api: Door,
+    kubeconfig: PathBuf,
     http: Door,
     https: Door,
     helm: Helm,
@@ -51,7 +53,9 @@ impl OnCluster {
         let api = node.open_door(api.port(), api)?;
         let http = node.open_door(HTTP_PORT, (address, NODE_PORT_HTTP).into())?;
         let https = node.open_door(HTTPS_PORT, (address, NODE_PORT_HTTPS).into())?;
-        Ok(Self { api, http, https, helm, authority: Authority::new()?, show, node })
+        let kubeconfig = node.kubeconfig_at(api.address())?;
+        let authority = Authority::new()?;
+        Ok(Self { _api: api, kubeconfig, http, https, helm, authority, show, node })
     }
 
     /// Installs Longhaul, applies the objects, and shows and checks what comes of it.
@@ -66,6 +70,7 @@ impl OnCluster {
     async fn steps(&self) -> Result<()> {
         self.show.heading("Installed");
         self.install()?;
+        self.ask_from_outside().await?;
         self.apply().await?;
         let (plain, tls) = self.targets()?;
         self.show.heading("Tunnels open");
@@ -106,6 +111,17 @@ impl OnCluster {
         let said = self.node.inside(async || self.helm.run_on(&self.node.kubeconfig(), &arguments))?;
         ensure!(said.success, "{} {}: {}", self.helm.name, arguments.join(" "), said.error.trim());
         self.show.step(&format!("{}: the pods with the image from the Dockerfile are ready", self.helm.name));
+        Ok(())
+    }
+
+    /// As somebody would in another shell: not in the cluster's network namespace.
+    async fn ask_from_outside(&self) -> Result<()> {
+        let mut kubectl = Command::new(self.node.programs_folder()?.join("kubectl"));
+        kubectl.args(["get", "--raw", "/readyz"]).env("KUBECONFIG", &self.kubeconfig).kill_on_drop(true);
+        let said = kubectl.output().await.context("running kubectl")?;
+        let error = String::from_utf8_lossy(&said.stderr);
+        ensure!(said.stdout == b"ok", "kubectl with {}: {}", self.kubeconfig.display(), error.trim());
+        self.show.step("kubectl reaches the API server from outside of the cluster's network");
         Ok(())
     }
 
@@ -158,10 +174,9 @@ impl OnCluster {
     /// Prints what to do with it while it is there.
     pub fn invite(&self) -> Result<()> {
         let (http, https) = (self.http.address(), self.https.address());
-        let kubeconfig = self.node.kubeconfig_at(self.api.address())?;
         let authority = self.authority_file()?;
         self.show.heading("In another shell");
-        println!("  export KUBECONFIG={}", kubeconfig.display());
+        println!("  export KUBECONFIG={}", self.kubeconfig.display());
         println!("  export PATH=$PATH:{}    # kubectl", self.node.programs_folder()?.display());
         self.show.heading("Try it, until Ctrl-C");
         let lines = [
