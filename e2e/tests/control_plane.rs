@@ -140,9 +140,9 @@ async fn what_a_killed_run_leaves_is_taken_away() {
         return;
     }
     let mut command = Command::new(binary("cluster").unwrap());
-    command.args(["up", "--without-node"]);
+    command.arg("hold");
     let mut holder = Process::start("holder", command).unwrap();
-    let ready = |line: &str| line.strip_suffix(" is ready. In another shell:").map(str::to_owned);
+    let ready = |line: &str| line.strip_prefix("held: ").map(str::to_owned);
     let mut name = holder.line("that it is ready", ready).await;
     // A busy machine takes longer than one line is waited for.
     while name.is_err() && !holder.has_ended() {

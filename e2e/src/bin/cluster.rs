@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use e2e::cluster::run;
+use e2e::cluster::{ControlPlane, run};
 use e2e::demo::OnCluster;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +18,10 @@ enum Arguments {
         #[arg(long)]
         once: bool,
     },
+    /// Starts a control plane without anything in it, says its name, and holds it until it is killed: for the test of
+    /// what then becomes of it.
+    #[command(hide = true)]
+    Hold,
     /// Waits until its input ends, and takes away the cluster that the folder belongs to.
     Keep {
         /// The cluster's folder.
@@ -29,6 +33,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse() {
         Arguments::Keep { folder } => run::keep(&folder),
         Arguments::Up { once } => up(once),
+        Arguments::Hold => hold(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +62,14 @@ fn up(once: bool) -> Result<()> {
     })?;
     eprintln!("\ntaking it away");
     Ok(())
+}
+
+fn hold() -> Result<()> {
+    let cluster = ControlPlane::start()?;
+    println!("held: {}", cluster.name());
+    loop {
+        std::thread::park();
+    }
 }
 
 async fn show(cluster: &OnCluster, once: bool) -> Result<()> {
