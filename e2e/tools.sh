@@ -64,9 +64,12 @@ debian_package() {
     return
   fi
   local apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
-  if ! { "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --yes --no-install-recommends "$package"; } >&2; then
-    cannot "$program: apt-get install $package failed"
-  fi
+  mkdir -p .cache
+  # apt waits for who installs, but not for who reads the lists: the clients and the cluster are fetched side by side.
+  (
+    flock 8
+    "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --yes --no-install-recommends "$package"
+  ) 8>.cache/apt.lock >&2 || cannot "$program: apt-get install $package failed"
 }
 
 kubernetes() {
