@@ -24,6 +24,7 @@ use translate::{Change, Kind};
 use super::prune::{Kept, Watched};
 use super::trouble::{self, Cause};
 use super::{ObjectSeen, Position, Seen, What};
+use crate::pace::Backoff;
 
 /// How long the server keeps a watch open. A connection that died without a word is noticed this much later, so it is
 /// shorter than the five minutes that are usual.
@@ -38,9 +39,8 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// Objects of one page, where a list comes in pages.
 const PAGE: u32 = 500;
 
-/// Waits between attempts: the first, and the longest.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// The shortest and the longest pause between attempts.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
 
 /// What it means that a kind cannot be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) struct Watch<K> {
     /// The objects of the last list and since, so that a new list tells who went.
     known: BTreeSet<ObjectRef>,
     lists: Lists,
-    wait: Duration,
+    backoff: Backoff,
 }
 
 /// How lists are asked for.
@@ -99,8 +99,9 @@ impl<K: Watched> Watch<K> {
         position: Position,
         seen: mpsc::Sender<Seen>,
     ) -> Self {
-        let (known, lists, wait) = (BTreeSet::new(), Lists::Streamed, FIRST_WAIT);
-        Self { api, fields, absence, manager, position, seen, known, lists, wait }
+        let (known, lists) = (BTreeSet::new(), Lists::Streamed);
+        let backoff = Backoff::new(PAUSES.0, PAUSES.1);
+        Self { api, fields, absence, manager, position, seen, known, lists, backoff }
     }
 
     /// Runs until nobody listens any more.
@@ -113,7 +114,7 @@ impl<K: Watched> Watch<K> {
             };
             place = match ended {
                 Ended::Here(place) => {
-                    self.wait = FIRST_WAIT;
+                    self.backoff.reset();
                     place
                 }
                 Ended::Unheard => return,
@@ -121,7 +122,7 @@ impl<K: Watched> Watch<K> {
                     if !self.send(What::Trouble(trouble::silent(message))).await {
                         return;
                     }
-                    self.rest().await;
+                    tokio::time::sleep(self.backoff.pause()).await;
                     place
                 }
                 Ended::Failed(error, place) => match self.failed(&error, place).await {
@@ -138,7 +139,7 @@ impl<K: Watched> Watch<K> {
         let cause = trouble::cause(error);
         if cause == Cause::Expired {
             // Often the first sign of it: no reason to alarm anybody, but none to hurry either.
-            self.rest().await;
+            tokio::time::sleep(self.backoff.pause()).await;
             return Some(Place::Nowhere);
         }
         if cause == Cause::NotUnderstood && self.lists == Lists::Streamed && matches!(place, Place::Nowhere) {
@@ -160,7 +161,7 @@ impl<K: Watched> Watch<K> {
         if !self.send(what).await {
             return None;
         }
-        self.rest().await;
+        tokio::time::sleep(self.backoff.pause()).await;
         Some(place)
     }
 
@@ -254,7 +255,7 @@ impl<K: Watched> Watch<K> {
             if let Some(ended) = ended {
                 return ended;
             }
-            self.wait = FIRST_WAIT;
+            self.backoff.reset();
         }
     }
 
@@ -264,7 +265,7 @@ impl<K: Watched> Watch<K> {
         self.known = objects.iter().map(|seen| seen.object.clone()).collect();
         let gone = before.into_iter().filter(|object| !self.known.contains(object));
         let gone: Vec<_> = gone.map(ObjectSeen::gone).collect();
-        self.wait = FIRST_WAIT;
+        self.backoff.reset();
         let heard = self.send(What::Listed(objects.into_iter().chain(gone).collect())).await
             && self.send(What::Following).await;
         (!heard).then_some(Ended::Unheard)
@@ -299,13 +300,6 @@ impl<K: Watched> Watch<K> {
 
     async fn send(&self, what: What) -> bool {
         self.seen.send(Seen { watch: self.position.clone(), what }).await.is_ok()
-    }
-
-    /// Waits longer each time, by a random share, so that many controllers do not come back at once.
-    async fn rest(&mut self) {
-        let share = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
-        tokio::time::sleep(self.wait.mul_f64(0.5 + share)).await;
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
     }
 }
 
