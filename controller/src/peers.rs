@@ -17,14 +17,12 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client};
 use tokio::sync::watch;
+use translate::SERVICE_NAME;
 
 use crate::complaint::Complaint;
 
 /// The name of the port at which a pod answers.
 const PORT: &str = "observe";
-
-/// The label by which an EndpointSlice names its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// A Longhaul pod that is Ready.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,14 +1,10 @@
 //! What tells one version of an object from another, equally on every replica: whatever translation reads of it, and
 //! nothing that a write of its status changes.
 
-use crds::annotations::{NGINX, OWN};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
-use translate::{Kind, Object};
+use translate::{Kind, Object, reads_annotation};
 use xxhash_rust::xxh3::Xxh3;
-
-/// The annotation by which Ingresses named their class before there was a field for it.
-const CLASS: &str = "kubernetes.io/ingress.class";
 
 /// One version of an Ingress or WsRoute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,8 +33,7 @@ impl Version {
 
 fn annotations(metadata: &ObjectMeta) -> u64 {
     let mut hash = Xxh3::new();
-    let read = |key: &str| key.starts_with(OWN) || key.starts_with(NGINX) || key == CLASS;
-    for (key, value) in metadata.annotations.iter().flatten().filter(|(key, _)| read(key)) {
+    for (key, value) in metadata.annotations.iter().flatten().filter(|(key, _)| reads_annotation(key)) {
         for text in [key, value] {
             hash.update(&(text.len() as u64).to_le_bytes());
             hash.update(text.as_bytes());

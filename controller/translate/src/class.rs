@@ -11,9 +11,9 @@ use crate::store::Store;
 
 /// From before IngressClass existed. It still counts, and before `ingressClassName`, as that field's own
 /// documentation says.
-const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
+pub(crate) const OLD_ANNOTATION: &str = "kubernetes.io/ingress.class";
 
-const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
+pub(crate) const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
 
 /// The classes of the store.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use crate::report::{Notes, remark};
 use crate::store::Name;
 
 /// The label by which a slice belongs to a Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// An upstream, and the name that slices know its port by.
 pub(crate) type Port = (UpstreamId, String);

@@ -33,6 +33,8 @@ use crds::diagnostic::{Diagnostic, ObjectRef};
 use imbl::{OrdMap, OrdSet};
 use snapshot::Snapshot;
 
+pub use endpoints::SERVICE_NAME;
+pub use object::reads_annotation;
 pub use report::{Condition, Conflict, Event, EventType, Report};
 pub use settings::Settings;
 pub use store::{Change, Kind, Object, Store, Touched};

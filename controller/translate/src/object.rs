@@ -3,17 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crds::annotations;
 use crds::diagnostic::ObjectRef;
 use snapshot::{CertificateKey, HostPattern};
 
 use crate::backends::{self, Target};
-use crate::class::Classes;
+use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::store::{self, Name, Store};
 use crate::tls::Problem;
 use crate::{ingress, wsroute};
+
+/// Whether translation reads an annotation of this name, on whichever object. A source need not keep others.
+pub fn reads_annotation(key: &str) -> bool {
+    [annotations::OWN, annotations::NGINX].iter().any(|family| key.starts_with(family))
+        || [OLD_ANNOTATION, DEFAULT_ANNOTATION].contains(&key)
+}
 
 /// An object that is ours, as it is written.
 #[derive(Debug, PartialEq)]

@@ -15,20 +15,9 @@ use kube::Resource;
 use kube::api::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use translate::{Kind, Object};
+use translate::{Kind, Object, SERVICE_NAME, reads_annotation};
 
 use crate::live::{Live, LiveStatus};
-
-/// Prefixes of annotations that mean something to Longhaul.
-const ANNOTATIONS: [&str; 4] = [
-    "longhaul.dev/",
-    "nginx.ingress.kubernetes.io/",
-    "kubernetes.io/ingress.class",
-    "ingressclass.kubernetes.io/",
-];
-
-/// By which a slice belongs to its Service.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// What a certificate is made of.
 const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
@@ -125,7 +114,7 @@ fn named(metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: metadata.name,
         namespace: metadata.namespace,
-        annotations: metadata.annotations.map(meant_for_us).filter(|annotations| !annotations.is_empty()),
+        annotations: metadata.annotations.map(read).filter(|annotations| !annotations.is_empty()),
         ..ObjectMeta::default()
     }
 }
@@ -137,9 +126,8 @@ fn owner(mut metadata: ObjectMeta) -> ObjectMeta {
     ObjectMeta { creation_timestamp, generation, uid, ..named(metadata) }
 }
 
-fn meant_for_us(annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let ours = |key: &str| ANNOTATIONS.iter().any(|prefix| key.starts_with(prefix));
-    annotations.into_iter().filter(|(key, _)| ours(key)).collect()
+fn read(annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    annotations.into_iter().filter(|(key, _)| reads_annotation(key)).collect()
 }
 
 fn live(metadata: &ObjectMeta, manager: &str, status: LiveStatus) -> Live {
