@@ -3,6 +3,9 @@
 use std::fmt::Write;
 use std::net::SocketAddr;
 
+/// The image of the demo backend, as nodes know it.
+pub const DEMO_IMAGE: &str = "localhost/demo-backend:dev";
+
 /// A Service with one port, `ws`, and EndpointSlices that list these addresses as ready.
 pub fn backend(name: &str, addresses: &[SocketAddr]) -> String {
     let mut text = service(name);
@@ -34,10 +37,26 @@ pub fn slice(service: &str, number: usize, address: SocketAddr) -> String {
     )
 }
 
+/// A pod that runs the demo backend from its image, with the label `app`, and a Service for pods of that label, of the
+/// same name, with one port, 80, named `ws`. The pod is called by its backend's name.
+pub fn backend_in_a_pod(name: &str, app: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {app}}}}}\n\
+         spec:\n  terminationGracePeriodSeconds: 1\n  containers:\n  - name: app\n\
+         \x20   image: {DEMO_IMAGE}\n    imagePullPolicy: Never\n\
+         \x20   args: [--name, {name}, --listen, '0.0.0.0:9000']\n\
+         \x20   ports: [{{name: ws, containerPort: 9000}}]\n\
+         \x20   readinessProbe: {{tcpSocket: {{port: ws}}, periodSeconds: 1}}\n\
+         ---\n{}  selector: {{app: {app}}}\n",
+        service(app)
+    )
+}
+
 /// An Ingress for one host.
 #[derive(Clone, Debug)]
 pub struct Ingress {
     name: String,
+    class: String,
     host: String,
     annotations: Vec<(String, String)>,
     paths: Vec<(String, String)>,
@@ -49,6 +68,7 @@ impl Ingress {
     pub fn new(name: &str, host: &str) -> Self {
         Self {
             name: name.to_owned(),
+            class: "longhaul".to_owned(),
             host: host.to_owned(),
             annotations: Vec::new(),
             paths: Vec::new(),
@@ -59,6 +79,12 @@ impl Ingress {
     /// Adds a path of type `Prefix` that goes to a [`backend`].
     pub fn path(mut self, prefix: &str, service: &str) -> Self {
         self.paths.push((prefix.to_owned(), service.to_owned()));
+        self
+    }
+
+    /// Is of this class in place of `longhaul`.
+    pub fn class(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.class);
         self
     }
 
@@ -90,7 +116,7 @@ impl Ingress {
         for (key, value) in &self.annotations {
             let _ = writeln!(text, "    {key}: {value:?}");
         }
-        text.push_str("spec:\n  ingressClassName: longhaul\n");
+        let _ = writeln!(text, "spec:\n  ingressClassName: {}", self.class);
         if let Some(secret) = &self.secret {
             let _ = writeln!(text, "  tls:\n  - hosts: [\"{}\"]\n    secretName: {secret}", self.host);
         }

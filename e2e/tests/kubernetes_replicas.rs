@@ -10,20 +10,12 @@ use e2e::client::Target;
 use e2e::cluster::{ControlPlane, Installation, Replica, Stored, backend_address};
 use e2e::metrics::Scrape;
 use e2e::notes::measured;
-use e2e::objects::slice;
+use e2e::objects;
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 const LEASE: &str = "longhaul";
-
-const BACKEND: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: app}
-spec: {ports: [{name: ws, port: 80, targetPort: ws}]}
----
-";
 
 fn route(name: &str) -> String {
     format!(
@@ -46,7 +38,7 @@ impl<'a> Pair<'a> {
     async fn start(cluster: &'a ControlPlane, name: &str, number: u8) -> Self {
         let installation = Installation::new(cluster, name, &[]).await.unwrap();
         let backend = DemoBackend::start_on("app", backend_address(number)).await.unwrap();
-        installation.apply(&format!("{BACKEND}{}", slice("app", 0, backend.address()))).await.unwrap();
+        installation.apply(&objects::backend("app", &[backend.address()])).await.unwrap();
         let mut numbers = [number + 1, number + 2];
         let mut replicas =
             [installation.pod(numbers[0]).await.unwrap(), installation.pod(numbers[1]).await.unwrap()];
@@ -63,6 +55,7 @@ impl<'a> Pair<'a> {
             numbers.reverse();
         }
         let pair = Self { cluster, installation, replicas, numbers, _backend: backend };
+        pair.counts_the_other(0).await;
         pair.apply("first").await;
         pair.becomes("first", "True Programmed 1: 2/2 proxies").await;
         pair
@@ -86,6 +79,20 @@ impl<'a> Pair<'a> {
             })
             .await
             .unwrap()
+    }
+
+    /// Waits until this replica counts the other one among the Ready pods. What it finds programmed before that stays
+    /// so, whoever joins.
+    async fn counts_the_other(&self, replica: usize) {
+        let admin = self.replicas[replica].controller.as_ref().unwrap().admin();
+        self.cluster
+            .wait("the other pod is known", async || {
+                let known = Scrape::of(&admin).await?.count("longhaul_controller_peers", &[])?;
+                ensure!(known == 1, "{known} other pods are known");
+                Ok(())
+            })
+            .await
+            .unwrap();
     }
 
     fn signal(&self, replica: usize, signal: Signal) {
@@ -215,6 +222,7 @@ fn a_leader_that_stops_gives_the_lease_back() {
         // Back again, it follows.
         pair.restart(0).await;
         pair.set_ready(0, true).await;
+        pair.counts_the_other(1).await;
         pair.apply("again").await;
         pair.becomes("again", "True Programmed 1: 2/2 proxies").await;
         assert_eq!(

@@ -9,17 +9,9 @@ use e2e::client::Target;
 use e2e::cluster::{ControlPlane, Installation, Replica, Stored, backend_address, eventually};
 use e2e::metrics::Scrape;
 use e2e::notes::measured;
-use e2e::objects::slice;
+use e2e::objects::{self, Ingress};
 use serde_json::json;
 use tokio::time::Instant;
-
-const BACKEND: &str = "
-apiVersion: v1
-kind: Service
-metadata: {name: app}
-spec: {ports: [{name: ws, port: 80, targetPort: ws}]}
----
-";
 
 /// A WsRoute for a host of the name's own, with one rule for each path.
 fn route(name: &str, rules: &[(&str, &str)]) -> String {
@@ -37,11 +29,7 @@ fn route(name: &str, rules: &[(&str, &str)]) -> String {
 }
 
 fn ingress(name: &str, class: &str, service: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}}}\nspec:\n  ingressClassName: \
-         {class}\n  rules:\n  - host: in-{name}.example.com\n    http: {{paths: [{{path: /, pathType: Prefix, backend: \
-         {{service: {{name: {service}, port: {{name: ws}}}}}}}}]}}\n"
-    )
+    Ingress::new(name, &format!("in-{name}.example.com")).class(class).path("/", service).yaml()
 }
 
 /// A backend and one replica that serves it.
@@ -55,7 +43,7 @@ impl<'a> Scene<'a> {
     async fn open(cluster: &'a ControlPlane, name: &str, number: u8, flags: &[&str]) -> Self {
         let installation = Installation::new(cluster, name, &[]).await.unwrap();
         let backend = DemoBackend::start_on("app", backend_address(number)).await.unwrap();
-        installation.apply(&format!("{BACKEND}{}", slice("app", 0, backend.address()))).await.unwrap();
+        installation.apply(&objects::backend("app", &[backend.address()])).await.unwrap();
         // NAMESPACE stands for that of the installation.
         let flags: Vec<_> = flags.iter().map(|flag| flag.replace("NAMESPACE", installation.name())).collect();
         let flags: Vec<_> = flags.iter().map(String::as_str).collect();
@@ -263,7 +251,7 @@ fn an_ingress_shows_addresses_and_its_events_say_the_rest() {
 
         // Nothing is said twice of the same version: not when its endpoints change, nor after a new start.
         let writes = scene.metric("longhaul_controller_status_writes_total").await;
-        installation.apply(&slice("app", 1, (backend_address(200), 9).into())).await.unwrap();
+        installation.apply(&objects::slice("app", 1, (backend_address(200), 9).into())).await.unwrap();
         installation.apply(&ingress("later", "CLASS", "app")).await.unwrap();
         installation.event("ingress", "later", "Normal Programmed: ").await.unwrap();
         installation

@@ -6,32 +6,8 @@ use std::net::SocketAddr;
 
 use e2e::client::Target;
 use e2e::cluster::{Node, eventually, run};
+use e2e::objects::{DEMO_IMAGE, backend_in_a_pod};
 use e2e::process::binary;
-
-const IMAGE: &str = "localhost/demo-backend:dev";
-
-const POD: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: chat, labels: {app: chat}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: app
-    image: localhost/demo-backend:dev
-    imagePullPolicy: Never
-    args: [--name, chat, --listen, '0.0.0.0:9000']
-    ports: [{name: ws, containerPort: 9000}]
-    readinessProbe: {tcpSocket: {port: ws}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: chat}
-spec:
-  type: NodePort
-  selector: {app: chat}
-  ports: [{name: ws, port: 80, targetPort: ws}]
-";
 
 #[test]
 fn a_pod_runs_is_reached_by_its_service_and_all_goes_without_a_trace() {
@@ -41,10 +17,11 @@ fn a_pod_runs_is_reached_by_its_service_and_all_goes_without_a_trace() {
     let settings = kernel_settings();
     let node = Node::start().unwrap();
 
-    node.load_program(IMAGE, &binary("demo-backend").unwrap()).unwrap();
+    node.load_program(DEMO_IMAGE, &binary("demo-backend").unwrap()).unwrap();
     node.inside(async || {
         let namespace = node.namespace("pods").await.unwrap();
-        node.apply(&namespace, POD).await.unwrap();
+        let on_the_node = backend_in_a_pod("chat", "chat") + "  type: NodePort\n";
+        node.apply(&namespace, &on_the_node).await.unwrap();
         let ready = ["-n", &namespace, "wait", "--for=condition=Ready", "--timeout=50s", "pod/chat"];
         node.kubectl(&ready).await.unwrap();
         let logs = node.kubectl(&["-n", &namespace, "logs", "chat"]).await.unwrap();

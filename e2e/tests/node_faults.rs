@@ -9,7 +9,7 @@ use e2e::chart::Helm;
 use e2e::client::Target;
 use e2e::cluster::{Node, Release, ReleasePod, eventually};
 use e2e::fleet::Fleet;
-use e2e::objects::Ingress;
+use e2e::objects::{Ingress, backend_in_a_pod};
 
 const TUNNELS: usize = 120;
 
@@ -19,28 +19,6 @@ const VALUES: [&str; 4] = [
     "proxy.shutdownDelaySeconds=4",
     "proxy.drainPeriodSeconds=3",
 ];
-
-const BACKEND: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: chat, labels: {app: chat}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: app
-    image: localhost/demo-backend:dev
-    imagePullPolicy: Never
-    args: [--name, chat, --listen, '0.0.0.0:9000']
-    ports: [{name: ws, containerPort: 9000}]
-    readinessProbe: {tcpSocket: {port: ws}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: chat}
-spec:
-  selector: {app: chat}
-  ports: [{name: ws, port: 80, targetPort: ws}]
-";
 
 struct Site<'a> {
     node: &'a Node,
@@ -52,7 +30,7 @@ struct Site<'a> {
 impl<'a> Site<'a> {
     async fn start(node: &'a Node, helm: &Helm) -> Self {
         let release = Release::install(node, helm, "faults", &VALUES).await.unwrap();
-        release.apply(BACKEND).await.unwrap();
+        release.apply(&backend_in_a_pod("chat", "chat")).await.unwrap();
         route(&release, "chat").await;
         release.kubectl(&["wait", "--for=condition=Ready", "--timeout=50s", "pod/chat"]).await.unwrap();
         let target = Target::plain(release.node_port("http").await.unwrap(), "chat.example.com");
@@ -75,8 +53,8 @@ impl<'a> Site<'a> {
 }
 
 async fn route(release: &Release<'_>, name: &str) {
-    let ingress = Ingress::new(name, &format!("{name}.example.com")).path("/", "chat").yaml();
-    release.apply(&ingress.replace("ingressClassName: longhaul", "ingressClassName: CLASS")).await.unwrap();
+    let ingress = Ingress::new(name, &format!("{name}.example.com")).class("CLASS").path("/", "chat");
+    release.apply(&ingress.yaml()).await.unwrap();
 }
 
 /// By each proxy: several handshakes in a row succeed.

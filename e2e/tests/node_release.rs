@@ -12,6 +12,7 @@ use e2e::certificate::Authority;
 use e2e::chart::{CHART, Helm, checkout};
 use e2e::client::{Socket, Target};
 use e2e::cluster::{NODE_ADDRESS, Node, Release, eventually};
+use e2e::objects::{Ingress, backend_in_a_pod};
 use serde_json::Value;
 
 const SHORT: [&str; 3] =
@@ -32,39 +33,7 @@ const BY_HOST_PORT: [&str; 5] = [
 
 const HOST: &str = "chat.example.com";
 
-const SITE: &str = "
-apiVersion: v1
-kind: Pod
-metadata: {name: NAME, labels: {app: chat}}
-spec:
-  terminationGracePeriodSeconds: 1
-  containers:
-  - name: app
-    image: localhost/demo-backend:dev
-    imagePullPolicy: Never
-    args: [--name, NAME, --listen, '0.0.0.0:9000']
-    ports: [{name: ws, containerPort: 9000}]
-    readinessProbe: {tcpSocket: {port: ws}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: chat}
-spec:
-  selector: {app: chat}
-  ports: [{name: ws, port: 80, targetPort: ws}]
----
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: chat, annotations: {longhaul.dev/ssl-redirect: 'false'}}
-spec:
-  ingressClassName: CLASS
-  tls: [{hosts: [chat.example.com], secretName: chat-tls}]
-  rules:
-  - host: chat.example.com
-    http:
-      paths:
-      - {path: /, pathType: Prefix, backend: {service: {name: chat, port: {name: ws}}}}
----
+const ROUTE: &str = "
 apiVersion: longhaul.dev/v1alpha1
 kind: WsRoute
 metadata: {name: live}
@@ -75,7 +44,6 @@ spec:
   - name: all
     matches: [{path: {type: Prefix, value: /}}]
     backends: [{service: chat, port: ws}]
----
 ";
 
 /// A release with a site behind it. Both releases serve the same host, each its own backend.
@@ -101,7 +69,10 @@ impl<'a> Site<'a> {
     }
 
     async fn apply(&self) {
-        self.release.apply(&SITE.replace("NAME", self.name)).await.unwrap();
+        let ingress =
+            Ingress::new("chat", HOST).class("CLASS").tls_beside_plain("chat-tls").path("/", "chat");
+        let objects = [backend_in_a_pod(self.name, "chat"), ingress.yaml(), ROUTE.replace("NAME", self.name)];
+        self.release.apply(&objects.join("---\n")).await.unwrap();
         let ready = ["wait", "--for=condition=Ready", "--timeout=50s", "pod", self.name];
         self.release.kubectl(&ready).await.unwrap();
         let programmed = ["wait", "--for=condition=Programmed", "--timeout=50s", "wsroute", "live"];

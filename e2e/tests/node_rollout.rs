@@ -60,7 +60,7 @@ spec:
 }
 
 fn ingress(name: &str) -> String {
-    Ingress::new(name, &format!("{name}.example.com")).path("/", name).yaml()
+    Ingress::new(name, &format!("{name}.example.com")).class("CLASS").path("/", name).yaml()
 }
 
 /// Two sites, blue and green, with half of the clients each.
@@ -74,10 +74,7 @@ impl<'a> Sites<'a> {
     async fn start(release: &'a Release<'a>) -> Self {
         for name in ["blue", "green"] {
             release.apply(&backend(name)).await.unwrap();
-            release
-                .apply(&ingress(name).replace("ingressClassName: longhaul", "ingressClassName: CLASS"))
-                .await
-                .unwrap();
+            release.apply(&ingress(name)).await.unwrap();
         }
         for name in ["blue", "green"] {
             release.kubectl(&["rollout", "status", "deployment", name, "--timeout=50s"]).await.unwrap();

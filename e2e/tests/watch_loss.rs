@@ -8,7 +8,7 @@ use std::time::Duration;
 use e2e::backend::demo::DemoBackend;
 use e2e::client::{Socket, Target};
 use e2e::cluster::{ControlPlane, Installation, Replica, backend_address};
-use e2e::objects::slice;
+use e2e::objects::{Ingress, backend, slice};
 use e2e::relay::{Fault, Relay};
 use hyper::StatusCode;
 use tokio::time::{Instant, sleep};
@@ -17,25 +17,6 @@ const HOST: &str = "app.example.com";
 
 /// A dead watch is noticed within 35 s, and tried again within 15.
 const RECOVERY: Duration = Duration::from_secs(70);
-
-const SITE: &str = "
-apiVersion: networking.k8s.io/v1
-kind: Ingress
-metadata: {name: site}
-spec:
-  ingressClassName: CLASS
-  rules:
-  - host: app.example.com
-    http:
-      paths:
-      - {path: /, pathType: Prefix, backend: {service: {name: app, port: {name: ws}}}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: app}
-spec: {ports: [{name: ws, port: 80, targetPort: ws}]}
----
-";
 
 /// A site behind a replica, with two backends of which one is served.
 struct Site<'a> {
@@ -50,8 +31,9 @@ impl<'a> Site<'a> {
             DemoBackend::start_on("blue", backend_address(1)).await.unwrap(),
             DemoBackend::start_on("green", backend_address(2)).await.unwrap(),
         ];
-        installation.apply(SITE).await.unwrap();
-        installation.apply(&slice("app", 0, backends[0].address())).await.unwrap();
+        let ingress = Ingress::new("site", HOST).class("CLASS").path("/", "app");
+        installation.apply(&ingress.yaml()).await.unwrap();
+        installation.apply(&backend("app", &[backends[0].address()])).await.unwrap();
         let kubeconfig = match relay {
             Some(relay) => installation.kubeconfig_at(&relay.url()).unwrap(),
             None => installation.kubeconfig(),

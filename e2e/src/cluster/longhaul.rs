@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{Node, image};
+use crate::objects::DEMO_IMAGE;
 use crate::process::binary;
 
 /// Its name, as values of the chart.
@@ -12,13 +13,10 @@ pub(super) const VALUES: [&str; 3] = [
     "controller.image.pullPolicy=Never",
 ];
 
-/// What runs behind Longhaul.
-const BACKEND: &str = "localhost/demo-backend:dev";
-
 impl Node {
     /// Loads the image that the Dockerfile gives, and that of the demo backend.
     pub fn load_images(&self) -> Result<()> {
         self.load(&image::longhaul()?)?;
-        self.load_program(BACKEND, &binary("demo-backend")?)
+        self.load_program(DEMO_IMAGE, &binary("demo-backend")?)
     }
 }
