@@ -14,7 +14,7 @@ mod candidate;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -241,13 +241,15 @@ impl Elector {
     }
 
     fn blank(&self, before: Option<&Record>) -> Lease {
+        if let Some(before) = before {
+            return Lease { metadata: (*before.metadata).clone(), spec: Some(before.spec.clone()) };
+        }
         let metadata = ObjectMeta {
             name: Some(self.standing.name.clone()),
             namespace: Some(self.standing.namespace.clone()),
-            resource_version: before.map(|before| before.resource_version.clone()),
             ..ObjectMeta::default()
         };
-        Lease { metadata, spec: Some(before.map(|before| before.spec.clone()).unwrap_or_default()) }
+        Lease { metadata, spec: Some(LeaseSpec::default()) }
     }
 
     /// So that the next one need not wait for its end.
@@ -312,10 +314,9 @@ fn is_contest(step: &Move, status: &Status) -> bool {
 }
 
 fn record(lease: Lease) -> Record {
-    Record {
-        resource_version: lease.metadata.resource_version.unwrap_or_default(),
-        spec: lease.spec.unwrap_or_default(),
-    }
+    // Who manages which field is the API server's to know.
+    let metadata = ObjectMeta { managed_fields: None, ..lease.metadata };
+    Record { metadata: metadata.into(), spec: lease.spec.unwrap_or_default() }
 }
 
 #[cfg(test)]

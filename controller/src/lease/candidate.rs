@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::LeaseSpec;
+use kube::api::ObjectMeta;
 use tokio::time::Instant;
 
 use super::{DEADLINE, DURATION, LOOK, RENEW};
@@ -11,8 +12,8 @@ use super::{DEADLINE, DURATION, LOOK, RENEW};
 /// The Lease as the API server held it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Record {
-    /// An update of another version is refused.
-    pub(super) resource_version: String,
+    /// Goes back as it came, for labels are not ours to take away; an update of another version is refused.
+    pub(super) metadata: Box<ObjectMeta>,
     pub(super) spec: LeaseSpec,
 }
 

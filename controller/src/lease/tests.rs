@@ -1,6 +1,6 @@
 //! The election between replicas, over a server in memory and with time that is paused.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -63,6 +63,26 @@ async fn the_first_leads_and_stays_leader() {
     assert!(other.metrics.text().unwrap().contains("longhaul_controller_leader 0\n"));
     let renewals = api.served("/leases/").iter().filter(|served| served.method == "PUT").count();
     assert!((12..=16).contains(&renewals), "about one in {RENEW:?}: {renewals} in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_there_before_is_taken_at_once_and_keeps_its_labels() {
+    let api = MemoryApi::default();
+    let metadata = json!({"name": "longhaul", "labels": {"helm": "owns"}, "annotations": {"a": "b"}});
+    api.put(PATH, json!({"metadata": metadata}));
+    let mut one = Replica::start(&api, "one");
+    one.led().await;
+    tokio::time::sleep(RENEW * 3).await;
+    one.idle.cancel();
+    one.stop.cancel();
+    one.unled().await;
+    one.task.join_next().await.unwrap().unwrap();
+    let lease = api.object(PATH).unwrap();
+    assert_eq!((&lease["spec"]["leaseTransitions"], holder(&api)), (&0.into(), Value::Null));
+    assert_eq!(
+        (&lease["metadata"]["labels"]["helm"], &lease["metadata"]["annotations"]["a"]),
+        (&"owns".into(), &"b".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]

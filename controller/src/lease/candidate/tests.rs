@@ -23,7 +23,7 @@ impl Server {
             (Move::Look, Some(record)) => Answer::Lease(record),
             (Move::Create, None) => self.put(me),
             (Move::Take(before) | Move::Renew(before), Some(current))
-                if before.resource_version == current.resource_version =>
+                if before.metadata.resource_version == current.metadata.resource_version =>
             {
                 self.put(me)
             }
@@ -47,7 +47,8 @@ fn record(holder: &str, version: u64) -> Record {
         lease_transitions: Some(i32::try_from(version).unwrap()),
         ..LeaseSpec::default()
     };
-    Record { resource_version: version.to_string(), spec }
+    let metadata = ObjectMeta { resource_version: Some(version.to_string()), ..ObjectMeta::default() };
+    Record { metadata: metadata.into(), spec }
 }
 
 /// What happens next in a world of candidates.
