@@ -12,7 +12,7 @@ mod table;
 use std::collections::BTreeMap;
 
 pub use parse::{Malformed, Note, Parsed, Value};
-pub use table::TABLE;
+pub use table::table;
 
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
 use crate::policy::{LoadBalancing, PathRewrite, PolicyPatch, Redirect};
@@ -130,7 +130,7 @@ pub fn read_misplaced(annotations: &BTreeMap<String, String>, object: &ObjectRef
         if key == ADDRESSES && object.kind == "Service" {
             continue;
         }
-        let closes = TABLE.iter().any(|annotation| annotation.key == key && annotation.security);
+        let closes = table().any(|annotation| annotation.key == key && annotation.security);
         let (severity, effect) = if closes && object.kind != "Service" {
             (Severity::Error, "the routes answer 503, since it was to protect them")
         } else {
@@ -152,7 +152,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn read(&mut self, key: &str, value: &str) -> PolicyPatch {
-        let Some(annotation) = TABLE.iter().find(|annotation| annotation.key == key) else {
+        let Some(annotation) = table().find(|annotation| annotation.key == key) else {
             self.unknown(key, value);
             return PolicyPatch::default();
         };
@@ -273,7 +273,7 @@ impl Reader<'_> {
     /// A slip in a security setting's name would leave its routes open: they close.
     fn unknown(&mut self, key: &str, value: &str) {
         let family = if key.starts_with(OWN) { OWN } else { NGINX };
-        let known = TABLE.iter().filter(|annotation| annotation.key.starts_with(family));
+        let known = table().filter(|annotation| annotation.key.starts_with(family));
         let nearest = known.map(|annotation| (distance(key, annotation.key), annotation));
         let Some((far, nearest)) = nearest.min_by_key(|(far, _)| *far) else { return };
         let closes = nearest.security && far <= 2;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use crate::annotations::{Annotation, Inert, NGINX, OWN, Support, TABLE};
+use crate::annotations::{Annotation, Inert, NGINX, OWN, Support, table};
 use crate::{grammar, wsroute};
 
 /// It has the fields of `spec.policy`, which are not told twice.
@@ -39,7 +39,7 @@ pub fn served_annotations() -> String {
 /// What becomes of every known annotation that is not served: one line each.
 pub fn other_annotations() -> String {
     let mut text = heading(["Annotation", "What becomes of it"]);
-    for annotation in TABLE {
+    for annotation in table() {
         let fate = match annotation.support {
             Support::Served(_) => continue,
             Support::NotYet => format!("not served yet{}", consequence(annotation)),
@@ -53,7 +53,7 @@ pub fn other_annotations() -> String {
 
 fn served() -> impl Iterator<Item = &'static Annotation> {
     let of = |family: &'static str| {
-        TABLE.iter().filter(move |annotation| {
+        table().filter(move |annotation| {
             annotation.key.starts_with(family) && matches!(annotation.support, Support::Served(_))
         })
     };
@@ -208,11 +208,11 @@ mod tests {
     #[test]
     fn every_annotation_is_in_one_of_the_tables() {
         let (here, there) = (served_annotations(), other_annotations());
-        for annotation in TABLE {
+        for annotation in table() {
             let cell = format!("| `{}` |", annotation.key);
             assert_ne!(here.contains(&cell), there.contains(&cell), "{}", annotation.key);
         }
-        assert_eq!(here.lines().count() + there.lines().count(), TABLE.len() + 4);
+        assert_eq!(here.lines().count() + there.lines().count(), table().count() + 4);
         let row = cells(&here, "longhaul.dev/idle-timeout");
         assert_eq!(row[1..4], ["a duration with unit (h, m, s, ms); `0s`: no limit", "1h", "`15m`"]);
         assert!(cells(&here, "longhaul.dev/tls-min-version")[4].ends_with("closes the routes (503)."));

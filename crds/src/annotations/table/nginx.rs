@@ -1,0 +1,304 @@
+//! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
+
+use super::super::parse::{
+    nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
+    nginx_load_balance, nginx_read, nginx_redirect, nginx_send, snippet_protects,
+};
+use super::super::{Annotation, Inert, not_applicable, not_yet, refused, served};
+
+/// Values.
+const SECONDS: &str = "whole seconds above 0, or a duration with unit";
+const GO_BOOLEAN: &str = "`true` or `false`, as Go reads them";
+
+/// A list of networks that keeps nobody out: what cert-manager writes on the Ingress of each challenge.
+const EVERYBODY: Inert = Inert::Values(&["0.0.0.0/0,::/0"]);
+
+/// In the order of its own documentation.
+pub(super) static ROWS: &[Annotation] = &[
+    not_yet("nginx.ingress.kubernetes.io/server-alias", "comma list, regex allowed (~^...)"),
+    not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok")
+        .security()
+        .inert(EVERYBODY),
+    not_yet("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of allowlist-source-range.")
+        .security()
+        .inert(EVERYBODY),
+    not_yet(
+        "nginx.ingress.kubernetes.io/backend-protocol",
+        "AUTO_HTTP,HTTP,HTTPS,GRPC,GRPCS,FCGI (case-insensitive)",
+    )
+    .security()
+    .inert(Inert::Values(&["HTTP", "AUTO_HTTP", "http", "auto_http", "Http"])),
+    not_yet("nginx.ingress.kubernetes.io/auth-realm", "chars with space").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-secret", "[ns/]name").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-secret-type", "auth-file|auth-map (unanchored)").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-type", "basic|digest (unanchored regex)").security(),
+    not_yet("nginx.ingress.kubernetes.io/canary", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-cookie", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header-pattern", "PCRE"),
+    not_yet("nginx.ingress.kubernetes.io/canary-by-header-value", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/canary-weight", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/canary-weight-total", "int"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-tls-error-page",
+        "URL or @named",
+        "no browser shows an error page for a WebSocket handshake",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-match-cn", "CN=<regex>").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream", "bool")
+        .security()
+        .inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-secret", "ns/name (slash required)").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-client", "on|off|optional|optional_no_ca")
+        .security()
+        .inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-depth", "int").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/client-body-buffer-size",
+        "SizeRegex",
+        "bodies are streamed, never buffered",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/configuration-snippet",
+        "raw nginx config",
+        "say what it does with typed settings: headers, timeouts, redirects and limits have their own keys",
+    )
+    .security()
+    .only(snippet_protects),
+    refused(
+        "nginx.ingress.kubernetes.io/connection-proxy-header",
+        "close|keep-alive",
+        "remove it: it overrides `Connection: upgrade` and so breaks every WebSocket",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-credentials", "bool"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-headers", "comma list"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-methods", "comma list"),
+    not_yet("nginx.ingress.kubernetes.io/cors-allow-origin", "comma list scheme://[*.]host[:port], null, *"),
+    not_yet("nginx.ingress.kubernetes.io/cors-expose-headers", "comma list or *"),
+    not_yet("nginx.ingress.kubernetes.io/cors-max-age", "int seconds"),
+    not_yet("nginx.ingress.kubernetes.io/enable-cors", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
+    not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
+    not_yet("nginx.ingress.kubernetes.io/default-backend", "DNS-1035 service name, same namespace"),
+    not_yet("nginx.ingress.kubernetes.io/denylist-source-range", "comma CIDRs/IPs").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/disable-proxy-intercept-errors",
+        "bool",
+        "errors of backends are never replaced",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/enable-global-auth", "bool").security().inert(Inert::Always),
+    not_yet("nginx.ingress.kubernetes.io/auth-always-set-cookie", "bool").security().inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 401 5m lists").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-cache-key", "nginx vars").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-keepalive", "int").security().inert(Inert::Values(&["0"])),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive-requests",
+        "int",
+        "connections are kept as long as both sides keep them",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive-share-vars",
+        "bool",
+        "there are no variables to share",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/auth-keepalive-timeout", "int seconds").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-method", "HTTP method").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "[ns/]configmap").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-request-redirect", "URL").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-response-headers", "comma list of names").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-signin", "URL").security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-signin-redirect-param", "string").security(),
+    refused(
+        "nginx.ingress.kubernetes.io/auth-snippet",
+        "raw nginx config",
+        "remove it; the call to the authentication service is configured by typed settings",
+    )
+    .security(),
+    not_yet("nginx.ingress.kubernetes.io/auth-url", "URL, nginx vars allowed").security(),
+    not_applicable("nginx.ingress.kubernetes.io/fastcgi-index", "string", "FastCGI is not spoken"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/fastcgi-params-configmap",
+        "[ns/]configmap",
+        "FastCGI is not spoken",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/http2-push-preload",
+        "bool",
+        "no browser takes HTTP/2 pushes any more",
+    ),
+    served("nginx.ingress.kubernetes.io/load-balance", "How an endpoint is chosen. `ewma` is served as least connections; so is nginx's `least_conn`, and `ip_hash` as a hash of the client's address.", nginx_load_balance).takes("`round_robin` or `ewma`", "least connections", "round_robin"),
+    served("nginx.ingress.kubernetes.io/enable-access-log", "Write an access record for each tunnel at its end and for each plain request.", nginx_access_log).takes(GO_BOOLEAN, "true", "false"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/enable-rewrite-log",
+        "bool",
+        "there is no rewrite engine whose log it could be",
+    ),
+    not_applicable("nginx.ingress.kubernetes.io/mirror-host", "host", "nothing is mirrored"),
+    not_applicable("nginx.ingress.kubernetes.io/mirror-request-body", "on|off", "nothing is mirrored"),
+    refused(
+        "nginx.ingress.kubernetes.io/mirror-target",
+        "URL",
+        "remove it: what mirroring a tunnel would mean is undefined; mirror in the application",
+    ),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-modsecurity",
+        "bool",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security()
+    .inert(Inert::False),
+    refused(
+        "nginx.ingress.kubernetes.io/enable-owasp-core-rules",
+        "bool",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security()
+    .inert(Inert::False),
+    refused(
+        "nginx.ingress.kubernetes.io/modsecurity-snippet",
+        "raw config",
+        "run a web application firewall in front, then remove the annotation",
+    )
+    .security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/modsecurity-transaction-id",
+        "nginx vars",
+        "requests carry X-Request-Id",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/enable-opentelemetry", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/opentelemetry-operation-name", "string"),
+    not_yet("nginx.ingress.kubernetes.io/opentelemetry-trust-incoming-span", "bool"),
+    served("nginx.ingress.kubernetes.io/proxy-body-size", "The longest body of a plain request; a longer one gets 413.", nginx_body_size).takes("digits, and `b`, `k`, `m` or `g` behind them; `0`: no limit", "no limit", "8m"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-buffer-size", "SizeRegex"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-buffering",
+        "on|off",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-buffers-number",
+        "int",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-busy-buffers-size",
+        "SizeRegex",
+        "responses are streamed with bounded memory, never buffered",
+    ),
+    served("nginx.ingress.kubernetes.io/proxy-connect-timeout", "One attempt to reach an endpoint.", nginx_connect).takes(SECONDS, "5s", "5"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-domain", "off|<from> <to>"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-path", "URL chars"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-http-version", "1.0|1.1").inert(Inert::Values(&["1.1"])),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-max-temp-file-size",
+        "SizeRegex",
+        "nothing is written to temporary files",
+    ),
+    not_yet(
+        "nginx.ingress.kubernetes.io/proxy-next-upstream",
+        "space list of error,timeout,invalid_header,http_500/502/503/504/403/404/429,non_idempotent,off",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-timeout", "int seconds, 0=off"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-tries", "int, 0=unlimited"),
+    served("nginx.ingress.kubernetes.io/proxy-read-timeout", "No bytes either way in an open tunnel, until the handshake is answered, and between two reads of a plain response.", nginx_read).takes(SECONDS, "1h in a tunnel, 30s for the handshake, 60s for plain HTTP", "3600"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-redirect-from",
+        "URL chars",
+        "Location fields of backends are passed on as they are",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-redirect-to",
+        "URL chars",
+        "Location fields of backends are passed on as they are",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-request-buffering",
+        "on|off",
+        "requests are streamed, never buffered",
+    ),
+    served("nginx.ingress.kubernetes.io/proxy-send-timeout", "A write towards either side that makes no progress.", nginx_send).takes(SECONDS, "60s", "60"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-ssl-ciphers",
+        "OpenSSL string",
+        "the TLS library's cipher suites are all safe to use",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-name", "server-name chars"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-protocols", "space list of TLSv1.2 TLSv1.3"),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-secret", "ns/name (slash required)").security(),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-server-name", "on|off").inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on|off")
+        .security()
+        .inert(Inert::Values(&["off"])),
+    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify-depth", "int"),
+    not_yet("nginx.ingress.kubernetes.io/limit-allowlist", "comma CIDRs"),
+    not_yet("nginx.ingress.kubernetes.io/limit-whitelist", "The old name of limit-allowlist."),
+    not_yet("nginx.ingress.kubernetes.io/limit-burst-multiplier", "int"),
+    not_yet("nginx.ingress.kubernetes.io/limit-connections", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rate", "int KiB/s").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rate-after", "int KiB").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rpm", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/limit-rps", "int").inert(Inert::Values(&["0"])),
+    not_yet("nginx.ingress.kubernetes.io/from-to-www-redirect", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/permanent-redirect", "http(s) URL"),
+    not_yet("nginx.ingress.kubernetes.io/permanent-redirect-code", "300-308"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/relative-redirects",
+        "bool",
+        "redirects name the host that the client asked for",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/temporal-redirect", "http(s) URL"),
+    not_yet("nginx.ingress.kubernetes.io/temporal-redirect-code", "300-307"),
+    not_yet("nginx.ingress.kubernetes.io/app-root", "path"),
+    served("nginx.ingress.kubernetes.io/force-ssl-redirect", "Redirect plain requests to https (308) even where TLS ends in front of Longhaul. Beats `ssl-redirect`.", nginx_force_redirect).takes(GO_BOOLEAN, "false", "true"),
+    not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/rewrite-target", "path chars + $n"),
+    served("nginx.ingress.kubernetes.io/ssl-redirect", "Redirect plain requests to https (308) where the host has a certificate.", nginx_redirect).takes(GO_BOOLEAN, "true where the host has a certificate", "false"),
+    not_yet("nginx.ingress.kubernetes.io/use-regex", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/ssl-prefer-server-ciphers",
+        "bool",
+        "the server's order always decides",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/ssl-passthrough", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/satisfy", "any|all").security().inert(Inert::Values(&["all"])),
+    refused(
+        "nginx.ingress.kubernetes.io/server-snippet",
+        "raw nginx config",
+        "say what it does with typed settings: headers, timeouts, redirects and limits have their own keys",
+    )
+    .security()
+    .only(snippet_protects),
+    not_yet("nginx.ingress.kubernetes.io/service-upstream", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/affinity", "cookie"),
+    not_yet("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky|legacy"),
+    not_yet("nginx.ingress.kubernetes.io/affinity-mode", "balanced|persistent"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-change-on-failure", "bool").inert(Inert::False),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/session-cookie-conditional-samesite-none",
+        "bool",
+        "the browsers that needed it are gone",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-domain", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-expires", "int seconds as string"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-max-age", "int seconds as string"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-name", "basic chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-path", "URL chars"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-samesite", "None|Lax|Strict (case-insensitive)"),
+    not_yet("nginx.ingress.kubernetes.io/session-cookie-secure", "bool"),
+    refused(
+        "nginx.ingress.kubernetes.io/stream-snippet",
+        "raw nginx config",
+        "TCP and UDP listeners are not an Ingress's business; run a TCP proxy for them",
+    ),
+    served("nginx.ingress.kubernetes.io/upstream-hash-by", "What is hashed, so that the same goes to the same endpoint. Beats `load-balance`.", nginx_hash_by).takes("text with `$remote_addr`, `$binary_remote_addr`, `$http_x_forwarded_for`, `$request_uri`, `$uri`, `$host`, `$arg_NAME`, `$http_NAME` or `$cookie_NAME`", "no hashing", "$arg_room"),
+    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset", "bool").inert(Inert::False),
+    not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset-size", "int"),
+    not_yet("nginx.ingress.kubernetes.io/upstream-vhost", "server-name chars (regex allowed!)"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/use-port-in-redirects",
+        "bool",
+        "the operator's --public-https-port decides",
+    ),
+    not_yet("nginx.ingress.kubernetes.io/x-forwarded-prefix", "path chars + $n"),
+];

@@ -1,0 +1,108 @@
+//! Our own keys.
+
+use super::super::parse::{
+    own_access_log, own_body_size, own_cipher_suites, own_connect, own_handshake, own_hash_on, own_idle,
+    own_load_balancing, own_redirect, own_request, own_rewrite_path, own_rewrite_prefix, own_send,
+    own_subprotocols, own_tls_version, own_upstream_host, own_websocket_only,
+};
+use super::super::{Annotation, Inert, not_yet, refused, served};
+
+/// Values.
+const DURATION: &str = "a duration with unit (h, m, s, ms); `0s`: no limit";
+const BOOLEAN: &str = "`true` or `false`";
+
+/// In the order of the documentation.
+pub(super) static ROWS: &[Annotation] = &[
+    served("longhaul.dev/connect-timeout", "One attempt to reach an endpoint.", own_connect).takes(DURATION, "5s", "2s"),
+    served("longhaul.dev/handshake-timeout", "From the handshake sent to the backend until its answer.", own_handshake).takes(DURATION, "30s", "10s"),
+    served("longhaul.dev/idle-timeout", "No bytes either way in an open tunnel.", own_idle).takes(DURATION, "1h", "15m"),
+    served("longhaul.dev/send-timeout", "A write towards either side that makes no progress.", own_send).takes(DURATION, "60s", "30s"),
+    not_yet("longhaul.dev/max-lifetime", "The longest life of a tunnel."),
+    served("longhaul.dev/request-timeout", "Plain HTTP: until the backend answers, then between two reads of its response.", own_request).takes(DURATION, "60s", "30s"),
+    not_yet("longhaul.dev/keepalive-interval", "A Ping after so long without a byte.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/keepalive-timeout", "A tunnel without an answer to a Ping for so long is dead."),
+    not_yet("longhaul.dev/keepalive-side", "client, upstream or both."),
+    served("longhaul.dev/load-balancing", "How an endpoint is chosen for a new tunnel or request. Hashing hashes what `hash-on` names, or the client's address.", own_load_balancing).takes("`least-connections`, `round-robin` or `consistent-hash`", "least-connections", "round-robin"),
+    served("longhaul.dev/hash-on", "What is hashed, so that the same goes to the same endpoint; asks for consistent hashing.", own_hash_on).takes("`client-address`, `header:NAME`, `cookie:NAME`, `query:NAME` or `path`", "client-address", "query:room"),
+    not_yet("longhaul.dev/hash-ring", "address or pod-name."),
+    not_yet("longhaul.dev/on-owner-change", "keep or drain.").inert(Inert::Values(&["keep"])),
+    not_yet("longhaul.dev/hold", "How long a handshake waits for a ready endpoint.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/slow-start", "A new endpoint's share grows over this time.")
+        .inert(Inert::Values(&["0s"])),
+    not_yet("longhaul.dev/endpoint-connections", "Most open tunnels for each endpoint.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/engine-io", "Learn Engine.IO's sid for affinity.").inert(Inert::False),
+    not_yet("longhaul.dev/affinity-cookie", "Name of the affinity cookie."),
+    not_yet("longhaul.dev/affinity-cookie-max-age", "Its Max-Age."),
+    not_yet("longhaul.dev/affinity-cookie-path", "Its Path."),
+    not_yet("longhaul.dev/affinity-cookie-same-site", "Its SameSite."),
+    not_yet("longhaul.dev/affinity-cookie-secure", "Its Secure."),
+    not_yet("longhaul.dev/affinity-cookie-domain", "Its Domain."),
+    not_yet("longhaul.dev/max-connections", "Most open tunnels of the route.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/max-connections-per-client", "Most open tunnels of one client address.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/max-message-size", "The longest message, as a quantity.")
+        .inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/message-rate", "Messages a second in a tunnel.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/message-rate-action", "delay or close."),
+    not_yet("longhaul.dev/handshake-rate", "Handshakes a second.").inert(Inert::Values(&["0"])),
+    not_yet("longhaul.dev/handshake-burst", "Handshakes above the rate at once."),
+    not_yet("longhaul.dev/handshake-max-wait", "How long a handshake waits for its turn."),
+    served("longhaul.dev/max-body-size", "The longest body of a plain request; a longer one gets 413.", own_body_size).takes("a quantity; `0`: no limit", "no limit", "10Mi"),
+    not_yet("longhaul.dev/allow-cidrs", "Client networks that are let in.").security(),
+    not_yet("longhaul.dev/deny-cidrs", "Client networks that are kept out.").security(),
+    not_yet("longhaul.dev/allow-origins", "Origins that are let in.").security(),
+    not_yet("longhaul.dev/auth-service", "NAME:PORT/PATH of the authentication service.").security(),
+    not_yet("longhaul.dev/auth-url", "URL of the authentication service.").security(),
+    not_yet("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets.").security(),
+    not_yet("longhaul.dev/auth-timeout", "How long it may take.").security(),
+    not_yet("longhaul.dev/auth-basic-secret", "Secret with the users of basic authentication.").security(),
+    not_yet("longhaul.dev/auth-basic-realm", "Realm of basic authentication.").security(),
+    not_yet("longhaul.dev/jwt-issuer", "Issuer of accepted tokens.").security(),
+    not_yet("longhaul.dev/jwt-audiences", "Audiences of accepted tokens.").security(),
+    not_yet("longhaul.dev/jwt-key-set-secret", "Secret with the key set.").security(),
+    not_yet("longhaul.dev/jwt-from", "Where the token is found.").security(),
+    not_yet("longhaul.dev/jwt-claim-headers", "Claims that the backend gets as fields.").security(),
+    not_yet("longhaul.dev/jwt-close-on-expiry", "Close a tunnel when its token expires.")
+        .security()
+        .inert(Inert::False),
+    served("longhaul.dev/rewrite-prefix", "Replaces the path, or the prefix of it, that the rule matches.", own_rewrite_prefix).takes("a path", "the path as it came", "/"),
+    served("longhaul.dev/rewrite-path", "Replaces the whole path; the query stays. Beats `rewrite-prefix`.", own_rewrite_path).takes("a path", "the path as it came", "/socket"),
+    served("longhaul.dev/upstream-host", "The Host that the backend gets.", own_upstream_host).takes("a host with or without a port", "the client's own", "chat.internal:8080"),
+    not_yet("longhaul.dev/set-request-headers", "Name: value lines, set on requests."),
+    not_yet("longhaul.dev/add-response-headers", "Name: value lines, added to responses."),
+    not_yet("longhaul.dev/cors-allow-origins", "Origins that browsers may ask from."),
+    not_yet("longhaul.dev/cors-allow-methods", "Methods that they may use."),
+    not_yet("longhaul.dev/cors-allow-headers", "Fields that they may send."),
+    not_yet("longhaul.dev/cors-expose-headers", "Fields that they may see."),
+    not_yet("longhaul.dev/cors-allow-credentials", "Whether they may send credentials.").inert(Inert::False),
+    not_yet("longhaul.dev/cors-max-age", "How long they may keep the answer."),
+    not_yet("longhaul.dev/upstream-protocol", "http or https.").security().inert(Inert::Values(&["http"])),
+    not_yet("longhaul.dev/upstream-ca-secret", "Secret with the CA of the backend's certificate.").security(),
+    not_yet("longhaul.dev/upstream-server-name", "Name in the backend's certificate.").security(),
+    not_yet("longhaul.dev/upstream-client-secret", "Secret with the client certificate for the backend.")
+        .security(),
+    not_yet("longhaul.dev/proxy-protocol", "Version of the PROXY protocol spoken to the backend."),
+    served("longhaul.dev/tls-min-version", "The lowest TLS version that the hosts of `spec.tls` accept.", own_tls_version).takes("`1.2` or `1.3`", "1.2", "1.3").security(),
+    served("longhaul.dev/tls-cipher-suites", "The cipher suites that the hosts of `spec.tls` accept, in order of preference.", own_cipher_suites).takes("a comma list of IANA names", "all that Longhaul has", "TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384").security(),
+    not_yet("longhaul.dev/client-ca-secret", "Secret with the CA of client certificates.").security(),
+    not_yet("longhaul.dev/client-certificate", "required or optional.").security(),
+    served("longhaul.dev/ssl-redirect", "Redirect plain requests to https (308).", own_redirect).takes(BOOLEAN, "true where the host has a certificate", "false"),
+    not_yet("longhaul.dev/hsts", "Strict-Transport-Security on responses."),
+    not_yet("longhaul.dev/drain-on-terminating", "Close tunnels of a terminating endpoint over this period."),
+    not_yet("longhaul.dev/on-route-removed", "keep or drain.").inert(Inert::Values(&["keep"])),
+    not_yet("longhaul.dev/drain-close-code", "The close code of drained tunnels.")
+        .inert(Inert::Values(&["1012"])),
+    not_yet("longhaul.dev/rebalance-max-skew", "Most that an endpoint holds over the mean."),
+    not_yet("longhaul.dev/rebalance-rate", "Tunnels closed a second to rebalance."),
+    served("longhaul.dev/subprotocols", "The routes are only for clients that offer one of these WebSocket subprotocols.", own_subprotocols).takes("a comma list", "any, or none", "graphql-transport-ws, mqtt"),
+    served("longhaul.dev/access-log", "Write an access record for each tunnel at its end and for each plain request.", own_access_log).takes(BOOLEAN, "true", "false"),
+    served("longhaul.dev/websocket-only", "Refuse plain requests with 426 (Upgrade Required).", own_websocket_only).takes(BOOLEAN, "false", "true"),
+    refused(
+        "longhaul.dev/addresses",
+        "IP:PORT, … of a Service without EndpointSlices, in standalone mode.",
+        "set it on the Service",
+    ),
+];
