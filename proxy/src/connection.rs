@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use snapshot::{ListenerName, Redirect, Serves};
+use snapshot::{ListenerName, Serves};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -19,13 +19,14 @@ use crate::forward::{self, Peer};
 use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
 use crate::leg::Leg;
-use crate::table::{Action, Route};
+use crate::table::Route;
 use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
 use crate::tunnel::{Opening, Tunnel};
 use crate::upstream::Weighted;
 use crate::worker::{Arrival, Home};
 use crate::{http, socket, tls};
 
+mod admit;
 mod refusal;
 mod relay;
 #[cfg(test)]
@@ -263,22 +264,9 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let redirect = match route.redirect {
-            Redirect::Never => false,
-            Redirect::WithCertificate => has_certificate,
-            Redirect::Always => true,
-        };
-        let in_the_clear = forward::client_scheme(&asking.head, &asking.peer()) == "http";
-        if in_the_clear && redirect && !is_acme(&asking.head.path) {
-            let answer = Answer::redirect(&asking.head, shared.public_https_port);
-            return self.refuse(&asking, Some(&route), answer).await;
-        }
-        let backends = match &route.action {
-            Action::Forward(backends) => backends,
-            Action::Broken(reason) => {
-                tracing::debug!(route = %route.id, reason, "a closed route was asked for");
-                return self.refuse(&asking, Some(&route), Answer::BROKEN).await;
-            }
+        let backends = match self.admit(&asking, &route, has_certificate) {
+            Ok(backends) => backends,
+            Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };
         match asked {
             Asked::WebSocket(offer) => self.upgrade(asking, &route, backends, offer).await,
@@ -372,11 +360,6 @@ pub(crate) async fn watch(leg: &mut Leg, ahead: &mut BytesMut) {
         }
     }
     std::future::pending::<()>().await;
-}
-
-/// Challenges are answered in the clear (RFC 8555 §8.3).
-fn is_acme(path: &str) -> bool {
-    path.starts_with("/.well-known/acme-challenge/")
 }
 
 /// 60 random bits: unlikely enough to meet again within the life of a log, and kept as long as a tunnel.

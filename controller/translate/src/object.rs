@@ -12,7 +12,7 @@ use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
-use crate::store::{self, Name, Store};
+use crate::store::{self, Kind, Name, Store};
 use crate::tls::Problem;
 use crate::{ingress, wsroute};
 
@@ -34,6 +34,9 @@ pub(crate) struct Asked {
     pub(crate) claims: BTreeMap<HostPattern, Claim>,
     pub(crate) notes: Notes,
 }
+
+/// Another object that it names.
+pub(crate) type Reference = (Kind, Name);
 
 /// What its references lead to.
 #[derive(Debug, Default, PartialEq)]
@@ -113,10 +116,11 @@ impl Asked {
         named.map(|(host, _)| host.to_string()).collect()
     }
 
-    /// The Services that it names.
-    pub(crate) fn services(&self) -> BTreeSet<Name> {
+    /// What its routes name: when one of these changes, they are resolved again.
+    pub(crate) fn references(&self) -> BTreeSet<Reference> {
         let backends = self.draft.all_routes().flat_map(|(_, route)| &route.backends);
-        backends.map(|backend| Name::new(self.owner.namespace(), &backend.service)).collect()
+        let service = |name: &str| (Kind::Service, Name::new(self.owner.namespace(), name));
+        backends.map(|backend| service(&backend.service)).collect()
     }
 
     /// The certificates that its hosts are to have.

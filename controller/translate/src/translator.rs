@@ -30,7 +30,7 @@ use snapshot::{CertificateKey, HostPattern, Key, Listener, ListenerName, Section
 use crate::Outcome;
 use crate::class::Classes;
 use crate::draft::Owner;
-use crate::object::{Asked, Resolved};
+use crate::object::{Asked, Reference, Resolved};
 use crate::report::Notes;
 use crate::settings::Settings;
 use crate::store::{Kind, Name, Object, Store};
@@ -57,8 +57,8 @@ pub struct Translator {
     strangers: BTreeMap<ObjectRef, Notes>,
     /// Who names a certificate, and what is wrong with it.
     certificates: BTreeMap<CertificateKey, CertificateMemo>,
-    /// Who names a Service.
-    named: BTreeMap<Name, BTreeSet<Arc<Owner>>>,
+    /// Who names a Service or, for something else than a host's certificate, a Secret.
+    named: BTreeMap<Reference, BTreeSet<Arc<Owner>>>,
     /// Whose fallback stands for every host.
     everywhere: BTreeSet<Arc<Owner>>,
     bindings: BTreeMap<HostPattern, BindingMemo>,
@@ -157,7 +157,7 @@ impl Translator {
                     self.read(&name.reference(difference.kind), difference.after, &mut due);
                 }
                 Kind::Service => {
-                    due.resolved.extend(self.named.get(name).into_iter().flatten().cloned());
+                    self.due_to_those_who_name(Kind::Service, name, &mut due);
                     due.services.insert(name.clone());
                 }
                 Kind::EndpointSlice => {
@@ -166,11 +166,17 @@ impl Translator {
                 Kind::Secret => {
                     let key = CertificateKey { namespace: name.namespace.clone(), secret: name.name.clone() };
                     due.certificates.extend(self.certificates.contains_key(&key).then_some(key));
+                    self.due_to_those_who_name(Kind::Secret, name, &mut due);
                 }
                 Kind::IngressClass => {}
             }
         }
         due
+    }
+
+    fn due_to_those_who_name(&self, kind: Kind, name: &Name, due: &mut Due) {
+        let users = self.named.get(&(kind, name.clone()));
+        due.resolved.extend(users.into_iter().flatten().cloned());
     }
 
     fn settings(&self) -> &Settings {

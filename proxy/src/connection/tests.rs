@@ -12,7 +12,7 @@ use rustls::crypto::aws_lc_rs;
 use snapshot::frame::Generation;
 use snapshot::{
     Balance, Condition, Endpoint, Endpoints, HashPart, Host, HostPattern, Key, ObjectRef, PathMatch,
-    PathRewrite, RouteId, Section, Slice, Snapshot, UpstreamId, ValueMatch, WeightedUpstream,
+    PathRewrite, Redirect, RouteId, Section, Slice, Snapshot, UpstreamId, ValueMatch, WeightedUpstream,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};

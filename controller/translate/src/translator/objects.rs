@@ -59,8 +59,8 @@ impl Translator {
                 binding.users.remove(owner);
             }
         }
-        for service in before.services() {
-            forget(&mut self.named, &service, owner);
+        for reference in before.references() {
+            forget(&mut self.named, &reference, owner);
         }
         for key in before.certificates() {
             if let Some(certificate) = self.certificates.get_mut(&key) {
@@ -92,8 +92,8 @@ impl Translator {
                 self.bindings.entry(host.clone()).or_default().users.insert(owner.clone());
             }
         }
-        for service in after.services() {
-            self.named.entry(service).or_default().insert(owner.clone());
+        for reference in after.references() {
+            self.named.entry(reference).or_default().insert(owner.clone());
         }
         for key in after.certificates() {
             if !self.certificates.contains_key(&key) {

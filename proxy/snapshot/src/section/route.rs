@@ -1,0 +1,187 @@
+//! A route: what it matches, and what becomes of a request.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::{Balance, Rewrite, Timeouts};
+use super::upstream::UpstreamId;
+
+/// A Kubernetes object by identity, never by UID.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectRef {
+    /// `Ingress`, `WsRoute`, …
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// What makes a route the same route in the next generation: its owner, the owner's rule, and the match in it.
+/// State that outlives a table (the live settings of open tunnels) is found again by it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RouteId {
+    /// The object that declares the route.
+    pub owner: ObjectRef,
+    /// A WsRoute rule's name. For an Ingress the path rule's host, or `defaultBackend`.
+    pub rule: String,
+    /// The match within the rule: [`PathMatch`]'s display form, and the conditions behind it where it has any.
+    pub matched: String,
+}
+
+impl fmt::Display for RouteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.owner, self.rule, self.matched)
+    }
+}
+
+/// One route of a host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// Identity across generations.
+    pub id: RouteId,
+    /// Which paths it matches, compared with the normalised path of a request.
+    pub path: PathMatch,
+    /// What else must hold. A request for which it does not goes to the next route that fits its path.
+    pub conditions: Conditions,
+    /// What it does with a request.
+    pub action: Action,
+    /// Which requests it takes.
+    pub serves: Serves,
+    /// Whether requests in the clear are answered with 308 to https.
+    pub redirect: Redirect,
+    /// How an endpoint is chosen.
+    pub balance: Balance,
+    /// What is sent upstream in place of the request's own target and Host.
+    pub rewrite: Rewrite,
+    /// The longest body of a request, in bytes; a longer one gets 413. Absent: no limit.
+    pub max_body: Option<u64>,
+    /// Write an access record for each tunnel and request.
+    pub access_log: bool,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+}
+
+impl Route {
+    /// A route that takes every request for its path and has the default of every setting.
+    pub fn new(id: RouteId, path: PathMatch, action: Action) -> Self {
+        Self {
+            id,
+            path,
+            conditions: Conditions::default(),
+            action,
+            serves: Serves::Everything,
+            redirect: Redirect::default(),
+            balance: Balance::default(),
+            rewrite: Rewrite::default(),
+            max_body: None,
+            access_log: true,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// Conditions beside the path; all of them must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Conditions {
+    /// Request fields.
+    pub headers: Vec<Condition>,
+    /// Query parameters; of a repeated one the first counts.
+    pub query: Vec<Condition>,
+    /// The client offers one of these WebSocket subprotocols. Empty: nothing is asked of them.
+    pub subprotocols: Vec<String>,
+}
+
+impl Conditions {
+    /// How many there are: of two routes for one path the one with more comes first.
+    pub fn count(&self) -> usize {
+        self.headers.len() + self.query.len() + usize::from(!self.subprotocols.is_empty())
+    }
+}
+
+/// A named value, and what it must be.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Condition {
+    /// The name. A field's is in lower case.
+    pub name: String,
+    /// What the value must be.
+    pub value: ValueMatch,
+}
+
+/// A condition on a value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum ValueMatch {
+    /// It is this.
+    Exact(String),
+    /// It begins with this.
+    Prefix(String),
+}
+
+/// When a request in the clear is sent to https.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Redirect {
+    /// Never.
+    #[default]
+    Never,
+    /// Once the host has a usable certificate.
+    WithCertificate,
+    /// Whether or not this proxy has a certificate: something in front of it terminates TLS.
+    Always,
+}
+
+/// A condition on the path.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// Whole leading segments, as an Ingress's `Prefix`. Without a trailing slash, except for the root `/`.
+    Prefix(String),
+}
+
+impl fmt::Display for PathMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(path) => write!(f, "={path}"),
+            Self::Prefix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// What a route does with a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Action {
+    /// Forward to one of these, chosen by weight. Never empty. An upstream of which the snapshot lists no endpoints
+    /// has none.
+    Forward(Vec<WeightedUpstream>),
+    /// Answer 503: the route cannot, or for security must not, be served. The reason is for people.
+    Broken(String),
+}
+
+/// One backend of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightedUpstream {
+    /// Where to.
+    pub upstream: UpstreamId,
+    /// Its share: weight divided by the sum of weights. 0 takes no new requests.
+    pub weight: u32,
+}
+
+/// Which requests a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Serves {
+    /// WebSocket handshakes only; everything else gets 426.
+    WebSocketOnly,
+    /// WebSocket handshakes and plain requests.
+    Everything,
+}
