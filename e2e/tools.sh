@@ -56,11 +56,17 @@ python_packages() {
   fi
 }
 
-debian_package() {
-  local program=$1 package=$2
-  command -v "$program" >/dev/null && return
+# Installs what is missing of PROGRAM=PACKAGE ... in one go.
+debian_packages() {
+  local pair programs=() packages=()
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null && continue
+    programs+=("${pair%%=*}")
+    packages+=("${pair#*=}")
+  done
+  [ ${#packages[@]} -gt 0 ] || return 0
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    cannot "$program: not installed, and not root on a Debian machine"
+    cannot "${programs[*]}: not installed, and not root on a Debian machine"
     return
   fi
   local apt=(apt-get -qq -o DPkg::Lock::Timeout=300)
@@ -68,8 +74,8 @@ debian_package() {
   # apt waits for who installs, but not for who reads the lists: the clients and the cluster are fetched side by side.
   (
     flock 8
-    "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --yes --no-install-recommends "$package"
-  ) 8>.cache/apt.lock >&2 || cannot "$program: apt-get install $package failed"
+    "${apt[@]}" update && DEBIAN_FRONTEND=noninteractive "${apt[@]}" install --yes --no-install-recommends "${packages[@]}"
+  ) 8>.cache/apt.lock >&2 || cannot "${programs[*]}: apt-get install ${packages[*]} failed"
 }
 
 kubernetes() {
@@ -94,20 +100,11 @@ case "${1:-clients}" in
   clients)
     npm_packages
     python_packages
-    debian_package curl curl
-    debian_package openssl openssl
-    debian_package chromium chromium
+    debian_packages curl=curl openssl=openssl chromium=chromium
     ;;
   cluster)
-    debian_package ip iproute2
-    debian_package nft nftables
-    debian_package containerd containerd
-    debian_package runc runc
-    debian_package /usr/lib/cni/bridge containernetworking-plugins
-    debian_package conntrack conntrack
-    debian_package ethtool ethtool
-    debian_package socat socat
-    debian_package buildah buildah
+    debian_packages ip=iproute2 nft=nftables containerd=containerd runc=runc \
+      /usr/lib/cni/bridge=containernetworking-plugins conntrack=conntrack ethtool=ethtool socat=socat buildah=buildah
     kubernetes
     longhaul_image
     ;;
