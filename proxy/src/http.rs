@@ -20,8 +20,8 @@ use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
 use crate::forward;
 use crate::head::{self, Framing, Head, Refusal, Version};
-use crate::table::{Action, Route};
-use crate::upstream::{Picked, Way, choose};
+use crate::table::Route;
+use crate::upstream::{Choice, Picked};
 use crate::worker::Home;
 
 mod body;
@@ -41,7 +41,12 @@ const MAX_HEAD: usize = 2 * head::MAX_HEAD;
 pub(crate) const TOO_LONG: Refusal = Refusal::request(413, "the body is longer than this route takes");
 
 /// Serves one plain request.
-pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {
+pub(crate) async fn serve(
+    connection: &mut Connection,
+    mut asking: Asking,
+    route: &Arc<Route>,
+    choice: Choice<'_>,
+) -> Next {
     let home = connection.home.clone();
     if let (Framing::Length(length), Some(most)) = (asking.head.framing, route.max_body)
         && length > most
@@ -51,7 +56,6 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
     forward::plain_request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut head);
-    let way = route.way(&asking.head, asking.client);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
@@ -61,7 +65,7 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
         Box::pin(async move {
-            let answered = forward_request(&home, (&route, way), request, client).await;
+            let answered = forward_request(&home, (&route, choice), request, client).await;
             // The error goes past hyper, which would only close the connection.
             answered.map_err(|error| {
                 let text = error.to_string();
@@ -138,16 +142,15 @@ async fn conclude(
 /// Sends a request to one of the route's endpoints and takes the response's head.
 async fn forward_request(
     home: &Arc<Home>,
-    (route, way): (&Route, Way),
+    (route, choice): (&Route, Choice<'_>),
     request: Request<Incoming>,
     client: Client,
 ) -> Result<Response<ResponseBody>, DialError> {
-    let Action::Forward(backends) = &route.action else { return Err(DialError::NoEndpoint) };
     let method = request.method().clone();
     let mut request = for_upstream(request, client.trailers.is_some());
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < dial::ATTEMPTS {
-        let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
+        let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let address = picked.address();
         while let Some(sender) = home.pool.take(address) {
             let again = again(&request);

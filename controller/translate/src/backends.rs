@@ -43,7 +43,7 @@ pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &m
     if problems.len() == forward.len() {
         return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
-    Target { action: Action::Forward(forward), upstreams }
+    Target { action: Action::Forward(forward.into()), upstreams }
 }
 
 /// The name that EndpointSlices know an upstream's port by; unnamed ports have an empty one.

@@ -15,8 +15,8 @@ pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
 pub use route::{
-    Action, Condition, Conditions, ObjectRef, PathMatch, Redirect, Route, RouteId, Serves, ValueMatch,
-    WeightedUpstream,
+    Action, Canary, CanaryHeader, Condition, Conditions, Forward, ObjectRef, PathMatch, Redirect, Route,
+    RouteId, Serves, ValueMatch, WeightedUpstream,
 };
 pub use upstream::{Endpoint, Endpoints, Slice, UpstreamId};
 

@@ -5,25 +5,22 @@ use snapshot::Redirect;
 use super::refusal::Answer;
 use super::{Asking, Connection};
 use crate::forward;
-use crate::table::{Action, Route};
-use crate::upstream::Weighted;
+use crate::table::Route;
+use crate::upstream::Choice;
 
 impl Connection {
-    /// The backends, or why not, in this order: requests in the clear are sent to https; a closed route serves nobody.
+    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed route serves nobody.
     pub(super) fn admit<'r>(
         &self,
         asking: &Asking,
         route: &'r Route,
         has_certificate: bool,
-    ) -> Result<&'r [Weighted], Answer> {
+    ) -> Result<Choice<'r>, Answer> {
         self.over_tls(asking, route, has_certificate)?;
-        match &route.action {
-            Action::Forward(backends) => Ok(backends),
-            Action::Broken(reason) => {
-                tracing::debug!(route = %route.id, reason, "a closed route was asked for");
-                Err(Answer::BROKEN)
-            }
-        }
+        route.choice(&asking.head, asking.client).map_err(|reason| {
+            tracing::debug!(route = %route.id, reason, "a closed route was asked for");
+            Answer::BROKEN
+        })
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

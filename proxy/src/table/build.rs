@@ -19,11 +19,11 @@ use snapshot::{
 
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
-use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
+use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::forward::Rewrite;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
-use crate::upstream::{Members, Upstream, Weighted};
+use crate::upstream::{Members, Upstream};
 
 /// Upstreams by name: those that a route names or a slice fills.
 pub(super) type Upstreams = HashMap<Arc<UpstreamId>, Arc<Entry>>;
@@ -344,15 +344,9 @@ impl Builder<'_> {
             self.next.updates.lives.push((live.clone(), route.timeouts));
         }
         let action = match route.action {
-            snapshot::Action::Forward(backends) => Action::Forward(
-                backends
-                    .into_iter()
-                    .map(|backend| Weighted {
-                        upstream: self.referenced(&backend.upstream),
-                        weight: backend.weight,
-                    })
-                    .collect(),
-            ),
+            snapshot::Action::Forward(forward) => {
+                Action::Forward(Forward::new(forward, |upstream| self.referenced(upstream)))
+            }
             snapshot::Action::Broken(reason) => Action::Broken(reason),
         };
         Route {
@@ -388,10 +382,10 @@ impl Builder<'_> {
     /// A host that is no longer in the table lets go of its upstreams.
     fn release(&mut self, host: &Host) {
         for route in host.paths.routes() {
-            let Action::Forward(backends) = &route.action else { continue };
-            for backend in backends {
-                self.entry(backend.upstream.id()).references -= 1;
-                self.released.insert(backend.upstream.shared_id().clone());
+            let Action::Forward(forward) = &route.action else { continue };
+            for upstream in forward.upstreams() {
+                self.entry(upstream.id()).references -= 1;
+                self.released.insert(upstream.shared_id().clone());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What a host's section must keep to so that it can be served.
 
-use snapshot::{Balance, Condition, Conditions, HashPart, HostPattern, PathMatch};
+use snapshot::{Balance, Condition, Conditions, Forward, HashPart, HostPattern, PathMatch};
 
 use crate::forward::Rewrite;
 use crate::head::is_token;
@@ -20,10 +20,21 @@ fn route(route: &snapshot::Route) -> Result<Rewrite, String> {
     path(&route.path)?;
     conditions(&route.conditions)?;
     balance(&route.balance)?;
-    if matches!(&route.action, snapshot::Action::Forward(backends) if backends.is_empty()) {
-        return Err("it forwards to nothing".to_owned());
+    if let snapshot::Action::Forward(forward) = &route.action {
+        self::forward(forward)?;
     }
     Rewrite::new(&route.path, route.rewrite.clone())
+}
+
+fn forward(forward: &Forward) -> Result<(), String> {
+    if forward.backends.is_empty() {
+        return Err("it forwards to nothing".to_owned());
+    }
+    let Some(canary) = &forward.canary else { return Ok(()) };
+    if canary.backends.is_empty() || canary.total == 0 {
+        return Err("its canary has no backend, or a share of nothing".to_owned());
+    }
+    canary.header.as_ref().map_or(Ok(()), |header| field_name(&header.name))
 }
 
 fn path(matched: &PathMatch) -> Result<(), String> {
