@@ -43,7 +43,7 @@ fn main() {
 
 /// One backend with so many endpoints, as a table has it.
 fn backends(endpoints: u32) -> Vec<Weighted> {
-    let upstream = UpstreamId { namespace: "n".into(), service: "s".into(), port: "80".into() };
+    let upstream = UpstreamId::endpoints("n", "s", "80");
     let address = |number: u32| (Ipv4Addr::from(0x0A00_0000 + number), 8080).into();
     let endpoint = |number| Endpoint { address: address(number), ready: true, terminating: false };
     let endpoints = Endpoints { endpoints: (0..endpoints).map(endpoint).collect() };

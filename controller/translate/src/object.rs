@@ -118,9 +118,8 @@ impl Asked {
 
     /// What its routes name: when one of these changes, they are resolved again.
     pub(crate) fn references(&self) -> BTreeSet<Reference> {
-        let backends = self.draft.all_routes().flat_map(|(_, route)| &route.backends);
-        let service = |name: &str| (Kind::Service, Name::new(self.owner.namespace(), name));
-        backends.map(|backend| service(&backend.service)).collect()
+        let services = self.draft.all_routes().flat_map(|(_, route)| route.services());
+        services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name))).collect()
     }
 
     /// The certificates that its hosts are to have.

@@ -13,6 +13,16 @@ fn ingress() -> ObjectRef {
     ObjectRef::new("Ingress", "default", "chat")
 }
 
+/// With what it takes to mean anything.
+fn read_in_company(key: &str, value: &str) -> Reading {
+    let mut annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    if key.starts_with(&format!("{CANARY}-")) {
+        annotations.insert(CANARY.into(), "true".into());
+        annotations.entry(format!("{CANARY}-by-header")).or_insert_with(|| "x-canary".into());
+    }
+    read(&annotations, &ingress(), true)
+}
+
 fn read_one(key: &str, value: &str) -> Reading {
     read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), &ingress(), true)
 }
@@ -37,8 +47,9 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
         let Annotation { key, values, default, example, .. } = annotation;
         if matches!(annotation.support, Support::Served(_)) {
             assert!(!values.is_empty() && !default.is_empty(), "{key}");
-            let reading = read_one(key, example);
-            assert_eq!(reading.diagnostics, [], "{key}");
+            let reading = read_in_company(key, example);
+            let loud = |diagnostic: &&Diagnostic| diagnostic.severity != Severity::Info;
+            assert_eq!(reading.diagnostics.iter().find(loud), None, "{key}");
             assert_ne!(reading.patch, PolicyPatch::default(), "{key}");
         } else {
             assert_eq!((*values, *default, *example), ("", "", ""), "{key}");
@@ -48,7 +59,9 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
 
 #[test]
 fn what_is_not_served_or_does_not_read_says_so() {
-    for annotation in table() {
+    // Whose value may be anything.
+    let takes_all = format!("{CANARY}-by-header-value");
+    for annotation in table().filter(|annotation| annotation.key != takes_all) {
         let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
         let diagnostic = &reading.diagnostics[0];
@@ -85,7 +98,6 @@ fn what_asks_for_nothing_closes_nothing() {
         ("enable-global-auth", "false"),
         ("backend-protocol", "HTTP"),
         ("satisfy", "all"),
-        ("canary", "false"),
         // As cert-manager writes it on the Ingress of a challenge.
         ("whitelist-source-range", "0.0.0.0/0,::/0"),
     ] {
@@ -108,10 +120,45 @@ fn a_snippet_closes_only_where_it_protects() {
 }
 
 #[test]
-fn a_canary_is_left_out() {
-    let reading = read_one(&format!("{NGINX}canary"), "true");
+fn what_may_be_a_canary_is_left_out() {
+    let reading = read_one(&format!("{NGINX}canary"), "yes");
     assert!(reading.left_out.is_some());
     assert_eq!(reading.diagnostics[0].severity, Severity::Error);
+}
+
+#[test]
+fn a_canary_says_who_is_taken() {
+    let canary = |annotations: &[(&str, &str)]| {
+        let annotations =
+            annotations.iter().map(|(key, value)| (format!("{NGINX}{key}"), (*value).to_owned()));
+        let reading = read(&annotations.collect(), &ingress(), true);
+        let warned = reading.diagnostics.first().map(|diagnostic| diagnostic.field.clone());
+        (reading.patch.ingress.canary, warned)
+    };
+    let all = [
+        ("canary", "true"),
+        ("canary-by-header", "X-Canary"),
+        ("canary-by-header-value", "blue green"),
+        ("canary-by-cookie", "Canary"),
+        ("canary-weight", "20"),
+        ("canary-weight-total", "50"),
+    ];
+    let expected = CanaryPatch {
+        enabled: Some(true),
+        header: Some("x-canary".into()),
+        header_value: Some("blue green".into()),
+        cookie: Some("Canary".into()),
+        weight: Some(20),
+        total: Some(100),
+    };
+    assert_eq!(canary(&all), (expected, None));
+    let field = |name: &str| Some(format!("metadata.annotations[{NGINX}{name}]"));
+    assert_eq!(canary(&[("canary-weight", "20")]).1, field("canary"));
+    assert_eq!(canary(&[("canary", "false"), ("canary-weight", "20")]).1, field("canary"));
+    let valued = [("canary", "true"), ("canary-by-header-value", "a")];
+    assert_eq!(canary(&valued).1, field("canary-by-header-value"));
+    assert_eq!(canary(&[("canary", "true"), ("canary-weight", "-5")]).1, field("canary-weight"));
+    assert_eq!(canary(&[("canary", "false")]).1, None);
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use route::{
     Action, Canary, CanaryHeader, Condition, Conditions, Forward, ObjectRef, PathMatch, Redirect, Route,
     RouteId, Serves, ValueMatch, WeightedUpstream,
 };
-pub use upstream::{Endpoint, Endpoints, Slice, UpstreamId};
+pub use upstream::{Endpoint, Endpoints, Reach, Slice, UpstreamId};
 
 /// The name of a [`Section`]. The order of keys is the order in which a snapshot is shown and compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

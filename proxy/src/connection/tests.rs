@@ -102,7 +102,7 @@ impl World {
 }
 
 fn upstream_id() -> UpstreamId {
-    UpstreamId { namespace: "d".into(), service: "s".into(), port: "80".into() }
+    UpstreamId::endpoints("d", "s", "80")
 }
 
 fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot {

@@ -47,7 +47,7 @@ fn select<'a>(table: &'a Table, host: &str, path: &str) -> Option<&'a Arc<Route>
 }
 
 fn upstream_id(service: &str) -> UpstreamId {
-    UpstreamId { namespace: "d".into(), service: service.into(), port: "80".into() }
+    UpstreamId::endpoints("d", service, "80")
 }
 
 fn route_id(name: &str) -> RouteId {
