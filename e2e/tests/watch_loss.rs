@@ -146,6 +146,17 @@ fn a_watch_of_which_nothing_is_heard_is_given_up() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_is_given_up() {
+    behind_a_relay("a request that hangs", async |site, relay| {
+        let mark = site.mark();
+        relay.set(Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR));
+        site.says(mark, "the API server answers 500").await;
+        // There is no watch that could hang: all ask for one.
+        survives(site, relay, Fault::Hang, Some("the API server does not answer")).await;
+    });
+}
+
+#[test]
 fn a_list_that_is_taken_anew_shows_no_emptier_world_and_what_went_is_gone() {
     behind_a_relay("a list taken anew", async |site, relay| {
         let mut open = site.open().await;
