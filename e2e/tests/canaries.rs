@@ -24,7 +24,10 @@ struct Site {
 
 impl Site {
     async fn start() -> Self {
-        Self { main: DemoBackend::start("main").await.unwrap(), next: DemoBackend::start("next").await.unwrap() }
+        Self {
+            main: DemoBackend::start("main").await.unwrap(),
+            next: DemoBackend::start("next").await.unwrap(),
+        }
     }
 
     fn objects(&self) -> String {
@@ -42,8 +45,8 @@ fn canary(name: &str, settings: &[(&str, &str)]) -> String {
 
 /// Who answers a handshake and a plain request: they must agree.
 async fn asked(target: &Target, fields: &[(&str, &str)]) -> String {
-    let lines: String = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let page = target.request("GET", "/", &lines, b"").await.unwrap();
+    let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let page = target.request("GET", "/", &lines.concat(), b"").await.unwrap();
     let Ok(socket) = target.websocket_with("/", fields).await else {
         return page.status.to_string();
     };
@@ -65,7 +68,8 @@ async fn shares(target: &Target, count: usize) -> BTreeMap<String, usize> {
 async fn a_canary_takes_who_says_so_by_field_then_by_cookie() {
     let site = Site::start().await;
     let settings = [("by-header", "X-Canary"), ("by-cookie", "canary")];
-    let world = World::plan().file("site.yaml", site.objects()).file("canary.yaml", canary("canary", &settings));
+    let world =
+        World::plan().file("site.yaml", site.objects()).file("canary.yaml", canary("canary", &settings));
     let mut world = world.start().await.unwrap();
     let target = world.plain(HOST).unwrap();
     for (fields, backend) in [
@@ -138,7 +142,8 @@ async fn a_standby_serves_while_the_backend_has_no_endpoint() {
         .yaml();
     let next = backend("next", &[site.next.address()]);
     let there = backend("main", &[site.main.address()]);
-    let world = World::plan().file("ingress.yaml", ingress).file("next.yaml", next).file("main.yaml", there.clone());
+    let world =
+        World::plan().file("ingress.yaml", ingress).file("next.yaml", next).file("main.yaml", there.clone());
     let mut world = world.start().await.unwrap();
     let target = world.plain(HOST).unwrap();
     assert_eq!(asked(&target, &[]).await, "main");

@@ -202,6 +202,9 @@ impl Site<'_> {
             Ok(())
         };
         eventually("a pod that leaves", told).await.unwrap();
+        // Its controller stays with it.
+        route(&self.release, "late").await;
+        served(&Target::plain(self.target.address(), "late.example.com")).await;
         let begun = Instant::now();
         let once = async || self.target.websocket("/").await?.close().await;
         let mut paces = interval(Duration::from_millis(50));
