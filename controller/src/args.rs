@@ -11,7 +11,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
-use translate::Settings;
+use translate::{Settings, StatusOf};
 
 use crate::addresses::Publish;
 use crate::cluster::Cluster;
@@ -168,6 +168,21 @@ pub struct Reading {
     #[arg(long, env = "LONGHAUL_DEFAULT_TLS_SECRET", value_name = "NAMESPACE/NAME", value_parser = secret)]
     pub default_tls_secret: Option<CertificateKey>,
 
+    /// Serve the Ingresses of these classes, too, although they are another controller's: both serve them while DNS
+    /// moves from one to the other.
+    #[arg(long, env = "LONGHAUL_ALSO_CLASS", value_name = "NAME,…", value_delimiter = ',')]
+    pub also_class: Vec<String>,
+
+    /// Write status and Events of those as well. With false nothing is written to them.
+    #[arg(
+        long,
+        env = "LONGHAUL_ALSO_CLASS_STATUS",
+        value_name = "BOOL",
+        action = ArgAction::Set,
+        default_value_t = true
+    )]
+    pub also_class_status: bool,
+
     /// Read the annotations of the retired ingress-nginx (nginx.ingress.kubernetes.io/…) too.
     #[arg(
         long,
@@ -189,6 +204,8 @@ impl Reading {
             default_tls_secret: self.default_tls_secret,
             loopback_endpoints: true,
             nginx_annotations: self.nginx_annotations,
+            also_classes: self.also_class.into_iter().filter(|name| !name.is_empty()).collect(),
+            also_class_status: if self.also_class_status { StatusOf::Written } else { StatusOf::Withheld },
             ..Settings::default()
         }
     }

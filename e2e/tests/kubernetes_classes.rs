@@ -6,7 +6,7 @@
 use anyhow::ensure;
 use e2e::backend::demo::DemoBackend;
 use e2e::client::{Socket, Target};
-use e2e::cluster::{ControlPlane, Installation, Replica, backend_address, eventually};
+use e2e::cluster::{ControlPlane, Installation, Replica, Stored, backend_address, eventually};
 use e2e::objects::backend;
 use e2e::relay::Relay;
 
@@ -189,6 +189,45 @@ fn the_annotation_from_before_classes_still_counts() {
         cluster.kubectl(&["-n", name, "patch", "ingress", "a", "--patch", patch]).await.unwrap();
         replica.remarked("a", "ClassMismatch").await;
         assert_eq!(replica.status("a").await, SERVED);
+    });
+}
+
+#[test]
+fn another_controllers_ingresses_are_served_too_and_written_to_only_with_leave() {
+    let Some(cluster) = ControlPlane::wanted_by("classes of another controller") else { return };
+    cluster.inside(async || {
+        let installation = Installation::new(cluster, "also", &[]).await.unwrap();
+        let name = installation.name();
+        let _app = app(cluster, name).await;
+        let theirs = format!("{name}-theirs");
+        cluster.apply(name, &class(&theirs, "example.com/other")).await.unwrap();
+        let both = ingress("guest", &format!("ingressClassName: {theirs}")) + &ingress("own", OF);
+        let faulty = "metadata: {annotations: {longhaul.dev/idle-timeout: soon}, ";
+        installation.apply(&both.replace("metadata: {", faulty)).await.unwrap();
+
+        let also = format!("--also-class={theirs}");
+        let flags = [&*also, "--also-class-status=false", "--publish-address=192.0.2.9"];
+        let mut replica = installation.pod_as(60, &installation.kubeconfig(), &flags).await.unwrap();
+        for object in ["guest", "own"] {
+            replica.becomes(object, SERVED).await;
+            replica.open(object).await.echo("hello").await.unwrap();
+        }
+        replica.remarked("guest", "UnsupportedValue").await;
+        let shown = |stored: &Stored| stored.addresses() == ["192.0.2.9"];
+        installation.becomes("ingress", "own", "an address", shown).await.unwrap();
+        installation.event("ingress", "own", "Warning UnsupportedValue").await.unwrap();
+        let stored = installation.stored("ingress", "guest").await.unwrap();
+        assert_eq!((stored.addresses(), stored.status_managers()), (Vec::new(), Vec::new()));
+        assert!(installation.events("ingress", "guest").await.unwrap().is_empty());
+
+        replica.kill_controller().unwrap();
+        let mut flags = installation.flags("lh-60");
+        flags.extend(installation.pod_flags(60));
+        flags.extend([also, "--publish-address=192.0.2.9".into()]);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        replica.start_controller(&flags).await.unwrap();
+        installation.becomes("ingress", "guest", "an address", shown).await.unwrap();
+        installation.event("ingress", "guest", "Warning UnsupportedValue").await.unwrap();
     });
 }
 

@@ -134,6 +134,10 @@ handshakes and tunnels that it still serves, and no container that has ended mak
     {{- if $c.watchIngressWithoutClass }}
     - --watch-without-class
     {{- end }}
+    {{- with $c.alsoClasses }}
+    - --also-class={{ join "," . }}
+    - --also-class-status={{ $c.alsoClassStatus }}
+    {{- end }}
     {{- with include "longhaul.namespaces" . }}
     - --watch-namespaces={{ . }}
     {{- end }}

@@ -240,7 +240,7 @@ impl Desk {
         }) else {
             return Verdict::default();
         };
-        match self.view.reports.get(object).cloned() {
+        match self.view.reports.get(object).filter(|report| !report.silent).cloned() {
             None => {
                 self.unsettled.remove(object);
                 Verdict { write: self.withdrawal(object, &live, &status, now), events: Events::Nothing }

@@ -20,12 +20,23 @@ pub(crate) const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-defau
 pub(crate) struct Classes {
     ours: BTreeSet<String>,
     others: BTreeSet<String>,
+    /// Of these Ingresses are served, too.
+    also: BTreeSet<String>,
     default: DefaultClass,
     /// Ingresses of no class are taken.
     classless: bool,
     standalone: bool,
     /// Nothing is known of classes but one name.
     blind: bool,
+}
+
+/// How an object is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is of our class.
+    Ours,
+    /// It is another controller's, which serves it too.
+    AsGuest,
 }
 
 /// Whose class is marked as the default.
@@ -42,6 +53,7 @@ impl Classes {
         let mut classes = Self {
             ours: BTreeSet::new(),
             others: BTreeSet::new(),
+            also: settings.also_classes.clone(),
             default: DefaultClass::Absent,
             classless: settings.watch_without_class,
             standalone: settings.built_in_class.is_some(),
@@ -89,26 +101,32 @@ impl Classes {
 
     /// Whether an Ingress is ours. Those of no class are not: what came before the class existed must not be
     /// captured. Only the built-in class of standalone mode takes them, and who asks for it.
-    pub(crate) fn takes_ingress(&self, object: &ObjectRef, ingress: &Ingress, notes: &mut Notes) -> bool {
+    pub(crate) fn takes_ingress(
+        &self,
+        object: &ObjectRef,
+        ingress: &Ingress,
+        notes: &mut Notes,
+    ) -> Option<Taken> {
         let annotations = ingress.metadata.annotations.as_ref();
         let old = annotations.and_then(|annotations| annotations.get(OLD_ANNOTATION));
         let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
         let taken = match (old, field) {
-            (Some(name), _) | (None, Some(name)) => self.ours.contains(name),
-            (None, None) => self.classless,
+            (Some(name), _) | (None, Some(name)) if self.ours.contains(name) => Some(Taken::Ours),
+            (Some(name), _) | (None, Some(name)) => self.also.contains(name).then_some(Taken::AsGuest),
+            (None, None) => self.classless.then_some(Taken::Ours),
         };
         match (old, field) {
-            (Some(old), Some(field)) if taken && old != field => notes.warn(remark(
+            (Some(old), Some(field)) if taken == Some(Taken::Ours) && old != field => notes.warn(remark(
                 object,
                 format!("metadata.annotations[{OLD_ANNOTATION}]"),
                 "ClassMismatch",
                 format!("class {old:?} is taken, although spec.ingressClassName is {field:?}"),
                 "remove the annotation",
             )),
-            (None, Some(name)) if self.standalone && !self.knows(name) => {
+            (None, Some(name)) if taken.is_none() && self.standalone && !self.knows(name) => {
                 notes.warn(self.unknown(object, name));
             }
-            (None, None) if self.standalone && !taken => notes.warn(remark(
+            (None, None) if self.standalone && taken.is_none() => notes.warn(remark(
                 object,
                 "spec.ingressClassName",
                 "NoClass",

@@ -36,7 +36,7 @@ use snapshot::Snapshot;
 pub use endpoints::SERVICE_NAME;
 pub use object::reads_annotation;
 pub use report::{Condition, Conflict, Event, EventType, Report};
-pub use settings::Settings;
+pub use settings::{Settings, StatusOf};
 pub use store::{Change, Kind, Object, Store, Touched};
 pub use translator::Translator;
 

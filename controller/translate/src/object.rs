@@ -8,10 +8,10 @@ use crds::diagnostic::ObjectRef;
 use snapshot::{CertificateKey, HostPattern};
 
 use crate::backends::{self, Target};
-use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION};
+use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION, Taken};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
 use crate::report::{Notes, remark};
-use crate::settings::Settings;
+use crate::settings::{Settings, StatusOf};
 use crate::store::{self, Kind, Name, Store};
 use crate::tls::Problem;
 use crate::{ingress, wsroute};
@@ -29,6 +29,8 @@ pub(crate) struct Asked {
     pub(crate) reference: ObjectRef,
     /// `metadata.generation`: the report names it.
     pub(crate) generation: Option<i64>,
+    /// It is another controller's, and is told nothing.
+    pub(crate) silent: bool,
     pub(crate) draft: Draft,
     /// What it asks of each host that it names.
     pub(crate) claims: BTreeMap<HostPattern, Claim>,
@@ -52,11 +54,12 @@ pub(crate) fn read(
     settings: &Settings,
 ) -> Option<Result<Asked, Notes>> {
     let owner = Owner::new(object.kind().as_str(), object.metadata());
-    let (reference, mut notes) = (owner.reference(), Notes::default());
+    let (reference, mut notes, mut silent) = (owner.reference(), Notes::default(), false);
     let draft = match object {
         store::Object::Ingress(ingress) => {
-            let ours = classes.takes_ingress(&reference, ingress, &mut notes);
-            ours.then(|| ingress::draft(&owner, ingress, settings, &mut notes))
+            let taken = classes.takes_ingress(&reference, ingress, &mut notes);
+            silent = taken == Some(Taken::AsGuest) && settings.also_class_status == StatusOf::Withheld;
+            taken.map(|_| ingress::draft(&owner, ingress, settings, &mut notes))
         }
         store::Object::WsRoute(route) => {
             let class = route.spec.ingress_class_name.as_ref();
@@ -68,7 +71,7 @@ pub(crate) fn read(
     Some(match draft {
         Some(draft) => {
             let (claims, generation) = (draft.claims(), object.metadata().generation);
-            Ok(Asked { owner: Arc::new(owner), reference, generation, draft, claims, notes })
+            Ok(Asked { owner: Arc::new(owner), reference, generation, silent, draft, claims, notes })
         }
         None => Err(notes),
     })

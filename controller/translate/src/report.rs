@@ -26,6 +26,9 @@ pub struct Report {
     pub hosts: Vec<String>,
     /// How many routes of it are in the snapshot, counted for each host.
     pub routes: usize,
+    /// It is another controller's: nothing of this may be written to the API server.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub silent: bool,
 }
 
 /// One condition, without the times that only a live object has.
@@ -172,6 +175,7 @@ pub(crate) struct Findings<'a> {
     pub(crate) hosts: BTreeSet<String>,
     /// Its routes in the snapshot.
     pub(crate) routes: usize,
+    pub(crate) silent: bool,
     pub(crate) addresses: &'a [Address],
 }
 
@@ -188,6 +192,7 @@ impl<'a> Findings<'a> {
             addresses: self.addresses.to_vec(),
             hosts: self.hosts.iter().cloned().collect(),
             routes: self.routes,
+            silent: self.silent,
         }
     }
 

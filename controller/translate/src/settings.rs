@@ -1,10 +1,22 @@
 //! What the operator decides about translation, apart from the objects.
 
+use std::collections::BTreeSet;
+
 use crds::wsroute::Address;
 use ipnet::IpNet;
 use snapshot::CertificateKey;
 
 use crate::endpoints::Local;
+
+/// Whether status and Events of an object are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StatusOf {
+    /// As for every object.
+    #[default]
+    Written,
+    /// Not at all.
+    Withheld,
+}
 
 /// Settings of one controller. They are equal on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +39,10 @@ pub struct Settings {
     pub class_by_name: Option<String>,
     /// Ingresses that name no class are ours, too.
     pub watch_without_class: bool,
+    /// Ingresses of these classes are served too, although they are another controller's.
+    pub also_classes: BTreeSet<String>,
+    /// Whether those are told about themselves, as ours are.
+    pub also_class_status: StatusOf,
     /// Read the annotations of the retired ingress-nginx too.
     pub nginx_annotations: bool,
     /// Where clients reach the proxies, for the status of objects.
@@ -44,6 +60,8 @@ impl Default for Settings {
             built_in_class: None,
             class_by_name: None,
             watch_without_class: false,
+            also_classes: BTreeSet::new(),
+            also_class_status: StatusOf::Written,
             nginx_annotations: true,
             addresses: Vec::new(),
         }

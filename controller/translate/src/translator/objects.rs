@@ -179,6 +179,7 @@ impl Translator {
         });
         Findings {
             generation: asked.generation,
+            silent: asked.silent,
             notes: [Some(&asked.notes), self.resolved.get(owner).map(|resolved| &resolved.notes)],
             tallies: tallies.collect(),
             hosts: asked.hosts(),

@@ -68,6 +68,9 @@ fn leave_out_defaults(route: &mut Value) {
         "access_log": true,
         "timeouts": snapshot::Timeouts::default(),
     });
+    if let Some(forward) = route.pointer_mut("/action/Forward").and_then(Value::as_object_mut) {
+        forward.retain(|_, value| !value.is_null());
+    }
     let route = route.as_object_mut().unwrap();
     for (field, default) in defaults.as_object().unwrap() {
         assert!(route.contains_key(field), "{field}");

@@ -1,5 +1,6 @@
 //! Reads the manifests of test cases into objects, and holds a few objects to build others of.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -10,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use snapshot::CertificateKey;
-use translate::{Change, Kind, Object, Settings, Store};
+use translate::{Change, Kind, Object, Settings, StatusOf, Store};
 
 /// A case: settings, and objects in the order of the file.
 #[derive(Debug, Default)]
@@ -37,6 +38,9 @@ struct SettingsDocument {
     class_by_name: Option<String>,
     #[serde(default)]
     watch_without_class: bool,
+    #[serde(default)]
+    also_classes: BTreeSet<String>,
+    also_class_status: Option<bool>,
     nginx_annotations: Option<bool>,
     #[serde(default)]
     addresses: Vec<crds::wsroute::Address>,
@@ -82,6 +86,12 @@ fn settings(document: SettingsDocument) -> Settings {
         built_in_class: document.built_in_class,
         class_by_name: document.class_by_name,
         watch_without_class: document.watch_without_class,
+        also_classes: document.also_classes,
+        also_class_status: if document.also_class_status == Some(false) {
+            StatusOf::Withheld
+        } else {
+            StatusOf::Written
+        },
         addresses: document.addresses,
         nginx_annotations: document.nginx_annotations.unwrap_or(default.nginx_annotations),
         ..default
