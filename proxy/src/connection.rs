@@ -264,7 +264,7 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let choice = match self.admit(&asking, &route, has_certificate) {
+        let choice = match self.admit(&asking, &asked, &route, has_certificate) {
             Ok(choice) => choice,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };

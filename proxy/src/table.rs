@@ -46,6 +46,7 @@ use self::certificates::Certificates;
 pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
+use crate::access::Access;
 use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
@@ -112,6 +113,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Whether access records are written.
     pub access_log: AccessLog,
+    /// Who may come in.
+    pub access: Access,
     /// The longest body of a request, in bytes. `None`: there is no limit.
     pub max_body: Option<u64>,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.

@@ -17,8 +17,9 @@ mod section;
 
 pub use map::{Delta, Digest, Snapshot};
 pub use section::{
-    Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition, Conditions,
-    Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis,
-    ObjectRef, PathMatch, PathRewrite, PrivateKey, Reach, Redirect, Rewrite, Route, RouteId, Section, Serves,
-    Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
+    Access, Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition,
+    Conditions, Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener,
+    ListenerName, Millis, ObjectRef, OriginMatch, OriginPort, PathMatch, PathRewrite, PrivateKey, Reach,
+    Redirect, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch,
+    WeightedUpstream,
 };

@@ -20,6 +20,7 @@ use snapshot::{
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
+use crate::access::Access;
 use crate::forward::Rewrite;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
@@ -358,6 +359,7 @@ impl Builder<'_> {
             balance: route.balance,
             rewrite,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
+            access: Access::new(route.access),
             max_body: route.max_body,
             timeouts: route.timeouts.into(),
             live,

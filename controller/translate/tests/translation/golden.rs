@@ -66,6 +66,7 @@ fn leave_out_defaults(route: &mut Value) {
         "rewrite": {"path": null, "host": null},
         "max_body": null,
         "access_log": true,
+        "access": {"allow": [], "deny": [], "origins": []},
         "timeouts": snapshot::Timeouts::default(),
     });
     let route = route.as_object_mut().unwrap();

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
 
@@ -69,6 +70,8 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Write an access record for each tunnel and request.
     pub access_log: bool,
+    /// Who may come in.
+    pub access: Access,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -87,6 +90,7 @@ impl Route {
             rewrite: Rewrite::default(),
             max_body: None,
             access_log: true,
+            access: Access::default(),
             timeouts: Timeouts::default(),
         }
     }
