@@ -7,9 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use e2e::backend::demo::DemoBackend;
 use e2e::client::{Answer, Target};
 use e2e::objects::{Ingress, backend};
-use e2e::wire::{field, handshake};
+use e2e::wire::{Wire, field, handshake};
 use e2e::world::World;
 use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::TlsConnector;
 
 const HOST: &str = "app.example.com";
 const BESIDE: &str = "beside.example.com";
@@ -287,4 +289,205 @@ async fn a_rule_whose_list_does_not_read_is_closed_and_its_neighbour_serves() {
     world.write("app.yaml", &ws_route(&refused).1).await.unwrap();
     assert_eq!(status(&world, "/bad").await, 503, "the version before it stays");
     assert!(!told(&world, "spec.rules[1].policy.access.allow[0]").await.is_empty());
+}
+
+/// A rule of a WsRoute for plain requests, whose answer names the backend.
+fn rule(name: &str, matches: &str) -> String {
+    format!(
+        "  - {{name: {name}, http: true, backends: [{{service: {name}, port: ws}}], matches: [{{path: {{value: \
+         /whoami}}, {matches}}}]}}\n"
+    )
+}
+
+/// Three backends behind conditions of one path; the more of them hold, the sooner a rule is asked.
+#[tokio::test]
+async fn requests_are_matched_by_regular_expressions_and_client_networks() {
+    let (named, near, both) = (
+        DemoBackend::start("named").await.unwrap(),
+        DemoBackend::start("near").await.unwrap(),
+        DemoBackend::start("both").await.unwrap(),
+    );
+    let version = "headers: [{name: X-Version, type: Regex, value: 'v[0-9]+|next'}]";
+    let room = "queryParams: [{name: room, type: Regex, value: '[a-f]+'}]";
+    let here = "clientCIDRs: [127.0.0.8/30, '::1']";
+    let rules = [
+        rule("named", version),
+        rule("near", here),
+        rule("both", &format!("{version}, {room}, {here}")),
+        rule("refused", "headers: [{name: X-A, type: Regex, value: 'a(?=b)'}]"),
+    ];
+    let (mut world, _blue) = world_with(&[ws_route(&rules.concat())], &[]).await;
+    for (name, backend_of) in [("named", &named), ("near", &near), ("both", &both)] {
+        world.write(&format!("{name}.yaml"), &backend(name, &[backend_of.address()])).await.unwrap();
+    }
+    for (client, target, further, name) in [
+        ("127.0.0.1", "/whoami", "", "blue"),
+        ("127.0.0.1", "/whoami", "X-Version: v12\r\n", "named"),
+        ("127.0.0.1", "/whoami", "X-Version: next\r\n", "named"),
+        ("127.0.0.1", "/whoami", "X-Version: v12b\r\n", "blue"),
+        ("127.0.0.1", "/whoami", "X-Version: v12\r\nX-Version: v13\r\n", "blue"),
+        ("127.0.0.9", "/whoami", "", "near"),
+        ("127.0.0.12", "/whoami", "", "blue"),
+        ("127.0.0.9", "/whoami?room=abc", "X-Version: v1\r\n", "both"),
+        ("127.0.0.9", "/whoami?room=%61", "X-Version: v1\r\n", "both"),
+        ("127.0.0.9", "/whoami?room=xyz", "X-Version: x\r\n", "near"),
+        ("127.0.0.1", "/whoami?room=abc", "X-Version: v1\r\n", "named"),
+    ] {
+        let from = world.plain(HOST).unwrap().from(address(client));
+        let got = from.request("GET", target, further, b"").await.unwrap();
+        let served = field(&got.head, e2e::backend::NAME_HEADER);
+        assert_eq!(served, Some(name), "{client} {target} {further}: {got:?}");
+    }
+    let said = &told(&world, "spec.rules[4].matches[0].headers[0].value").await[0];
+    assert!(said["message"].as_str().unwrap().contains("look-around"), "{said}");
+}
+
+const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+/// A header of version 2, with two extensions behind the addresses.
+fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
+    let further = b"\x01\x00\x02h2\x20\x00\x0f\x01\0\0\0\0\x21\x00\x07TLSv1.3";
+    let length = u16::try_from(addresses.len() + further.len()).unwrap().to_be_bytes();
+    [V2, &[command, family], &length, addresses, further].concat()
+}
+
+/// What the backend is told of a request that comes behind this header, in the clear and over TLS; nothing where the
+/// connection was dropped.
+async fn announced(world: &World, header: &[u8], further: &str) -> Option<Value> {
+    let request = format!("GET /whoami HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n{further}\r\n");
+    let mut plain = world.plain(HOST).unwrap().wire().await.unwrap();
+    // In pieces, and with the request right behind: a read is never one message.
+    let behind = [header, request.as_bytes()].concat();
+    let pieces = header.len() > 20;
+    let sent = if pieces { plain.send_in_pieces(&behind).await } else { plain.send(&behind).await };
+    let in_the_clear = if sent.is_ok() { Answer::read(&mut plain).await.ok() } else { None };
+
+    let mut stream = tokio::net::TcpStream::connect(world.proxy().unwrap().https()).await.unwrap();
+    stream.write_all(header).await.unwrap();
+    let connector = TlsConnector::from(world.authority().trusting_client().unwrap());
+    let name = rustls::pki_types::ServerName::try_from(HOST).unwrap();
+    let over_tls = match connector.connect(name, stream).await {
+        Ok(stream) => {
+            let mut wire = Wire::new(stream);
+            wire.send(request).await.unwrap();
+            Some(Answer::read(&mut wire).await.unwrap())
+        }
+        Err(_) => None,
+    };
+    let real = |answer: &Answer| heard(answer.json().ok().as_ref(), "x-real-ip");
+    assert_eq!(in_the_clear.as_ref().map(real), over_tls.as_ref().map(real), "{}", header.escape_ascii());
+    in_the_clear.map(|answer| answer.json().unwrap())
+}
+
+async fn behind_a_balancer(further: &[&str]) -> (World, DemoBackend) {
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let flags = [&["--proxy-protocol-from", "127.0.0.1"], further].concat();
+    let world = World::plan().site(HOST, blue.address()).controller_flags(&flags).start().await.unwrap();
+    (world, blue)
+}
+
+/// The lines of a field that the backend got.
+fn heard(seen: Option<&Value>, field: &str) -> Vec<String> {
+    let all = seen.map(|seen| &seen["headers"]).and_then(Value::as_array).into_iter().flatten();
+    let of_field = all.filter(|line| line[0] == field);
+    of_field.map(|line| line[1].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_balancer_says_whose_a_connection_is() {
+    let (world, _blue) = behind_a_balancer(&[]).await;
+    let v4 = [&[192, 0, 2, 7][..], &[127, 0, 0, 1], &[0x1f, 0x90, 0, 80]].concat();
+    let mut v6 = vec![0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    v6.extend([0; 16]);
+    v6.extend([0x1f, 0x90, 0, 80]);
+    let mapped = "PROXY TCP6 ::ffff:192.0.2.7 ::1 8080 80\r\n";
+    for (header, client) in [
+        (b"PROXY TCP4 192.0.2.7 127.0.0.1 8080 80\r\n".to_vec(), "192.0.2.7"),
+        (b"PROXY TCP6 2001:db8::7 ::1 8080 80\r\n".to_vec(), "2001:db8::7"),
+        (mapped.as_bytes().to_vec(), "192.0.2.7"),
+        (v2(0x21, 0x11, &v4), "192.0.2.7"),
+        (v2(0x21, 0x21, &v6), "2001:db8::7"),
+        // The balancer's own connections, and those of which it knows no more.
+        (v2(0x20, 0x00, &[]), "127.0.0.1"),
+        (v2(0x21, 0x00, &[]), "127.0.0.1"),
+        (b"PROXY UNKNOWN\r\n".to_vec(), "127.0.0.1"),
+    ] {
+        let seen = announced(&world, &header, "X-Forwarded-For: 203.0.113.1\r\n").await;
+        assert_eq!(heard(seen.as_ref(), "x-real-ip"), [client], "{}", header.escape_ascii());
+        assert_eq!(heard(seen.as_ref(), "x-forwarded-for"), [client], "nobody is trusted");
+    }
+    let metrics = world.proxy().unwrap().metrics().await.unwrap();
+    let counted = |result| metrics.count("longhaul_proxy_headers_total", &[("result", result)]).unwrap();
+    assert_eq!((counted("client"), counted("peer")), (10, 6), "each in the clear and over TLS");
+}
+
+#[tokio::test]
+async fn who_must_announce_and_does_not_is_dropped() {
+    let (world, _blue) = behind_a_balancer(&[]).await;
+    let mut wrong_family = v2(0x21, 0x11, &[192, 0, 2, 7]);
+    wrong_family[13] = 0x41;
+    for header in [
+        &b""[..],
+        b"PROXY TCP4 192.0.2.7 127.0.0.1 8080\r\n",
+        b"PROXY TCP4 192.0.2.7 127.0.0.1 8080 80 more than there may be, on and on, without an end to it, more and more\r\n",
+        &[V2, &[0x21, 0x11, 0, 4, 192, 0, 2, 7]].concat(),
+        &[V2, &[0x21, 0x11, 0xff, 0xff]].concat(),
+        &wrong_family,
+    ] {
+        assert_eq!(announced(&world, header, "").await, None, "{}", header.escape_ascii());
+    }
+    // Others are not asked, and can claim nothing.
+    let stranger = world.plain(HOST).unwrap().from(address("127.0.0.9"));
+    let seen = stranger.get("/whoami").await.unwrap().json().unwrap();
+    assert_eq!(heard(Some(&seen), "x-real-ip"), ["127.0.0.9"]);
+    let mut wire = stranger.wire().await.unwrap();
+    let claims =
+        format!("PROXY TCP4 192.0.2.7 127.0.0.1 8080 80\r\nGET /whoami HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    wire.send(claims).await.unwrap();
+    assert_eq!(Answer::read(&mut wire).await.unwrap().status, 400);
+    // Nobody waits for ever for what does not come.
+    let mut silent = world.plain(HOST).unwrap().wire().await.unwrap();
+    silent.send("PROXY TCP4").await.unwrap();
+    silent.ended().await.unwrap();
+    let metrics = world.proxy().unwrap().metrics().await.unwrap();
+    let counted = |result| metrics.count("longhaul_proxy_headers_total", &[("result", result)]).unwrap();
+    assert_eq!((counted("malformed"), counted("timeout"), counted("client")), (12, 1, 0));
+}
+
+/// A balancer that passes bytes on, before it a proxy that speaks HTTP, and a list of who may come in.
+#[tokio::test]
+async fn a_trusted_proxy_behind_a_balancer_says_for_whom_it_comes() {
+    let flags = ["--trusted-proxies", "198.51.100.0/24,2001:db8:100::/48"];
+    let (mut world, blue) = behind_a_balancer(&flags).await;
+    let list = Ingress::new("site", HOST)
+        .path("/", "backend")
+        .tls_beside_plain("site-tls")
+        .annotation("longhaul.dev/allow-cidrs", "203.0.113.0/24, 2001:db8:7::/48");
+    world.write("site.yaml", &list.yaml()).await.unwrap();
+    let from = |address: &str| {
+        let family = if address.contains(':') { "TCP6" } else { "TCP4" };
+        let to = if address.contains(':') { "::1" } else { "127.0.0.1" };
+        format!("PROXY {family} {address} {to} 8080 80\r\n").into_bytes()
+    };
+    for (connected, forwarded, client) in [
+        ("198.51.100.9", "203.0.113.7", "203.0.113.7"),
+        ("198.51.100.9", "192.0.2.1, 2001:db8:7::1, 198.51.100.3", "2001:db8:7::1"),
+        ("2001:db8:100::9", "203.0.113.7", "203.0.113.7"),
+    ] {
+        let seen = announced(&world, &from(connected), &format!("X-Forwarded-For: {forwarded}\r\n")).await;
+        assert_eq!(heard(seen.as_ref(), "x-real-ip"), [client], "{connected} {forwarded}");
+        assert_eq!(heard(seen.as_ref(), "x-forwarded-for").join(", "), format!("{forwarded}, {connected}"));
+    }
+    // The balancer itself is trusted with the address of who connected, and with nothing else.
+    for (connected, forwarded) in [("192.0.2.1", "203.0.113.7"), ("198.51.100.9", "203.0.113.7, 192.0.2.1")] {
+        let mut wire = world.plain(HOST).unwrap().wire().await.unwrap();
+        wire.send(from(connected)).await.unwrap();
+        wire.send(handshake(HOST, "/", &format!("X-Forwarded-For: {forwarded}\r\n"))).await.unwrap();
+        refused(&Answer::read(&mut wire).await.unwrap(), "clients of this network");
+    }
+    let mut wire = world.plain(HOST).unwrap().wire().await.unwrap();
+    wire.send(from("203.0.113.7")).await.unwrap();
+    wire.send(handshake(HOST, "/", "")).await.unwrap();
+    assert_eq!(Answer::read(&mut wire).await.unwrap().status, 101);
+    drop(blue);
 }

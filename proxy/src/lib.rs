@@ -11,6 +11,7 @@
 //!   strict parser ([`head`], [`body`]) and leads each to a [`tunnel`], a plain request (hyper), or a refusal.
 //! - [`tunnel`] is one poll function over two [`leg`]s, with [`frames`] walked and nothing buffered while idle.
 //! - [`pulse`] tells whether the threads still turn, for liveness.
+//! - [`proxy_protocol`] reads who a load balancer says that a client is.
 //! - [`access`] says who may come in, by [`networks`] and origins.
 //! - [`drain`] closes tunnels politely when the proxy leaves; [`close`] has the reasons and codes.
 //!
@@ -34,6 +35,7 @@ pub mod head;
 mod http;
 pub mod leg;
 pub mod networks;
+pub mod proxy_protocol;
 pub mod pulse;
 mod run;
 pub mod scratch;

@@ -24,7 +24,7 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
         notes.note(diagnostic);
     }
     notes.rejected.clone_from(&reading.closed);
-    let mut reader = Reader { owner, object: &object, closed: reading.closed, notes };
+    let mut reader = Reader { owner, object: &object, closed: reading.closed, patterns: 0, notes };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
     let tls = reader.tls(&route.spec.tls, &hosts, settings);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
@@ -39,10 +39,15 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
     Draft { routes, fallback: None, tls }
 }
 
+/// Each takes a proxy some ten kilobytes.
+const MOST_PATTERNS: usize = 256;
+
 struct Reader<'a> {
     owner: &'a Owner,
     object: &'a ObjectRef,
     closed: Option<String>,
+    /// Regular expressions so far.
+    patterns: usize,
     notes: &'a mut Notes,
 }
 
@@ -153,6 +158,17 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            self.patterns += conditions.patterns();
+            if self.patterns > MOST_PATTERNS {
+                let message = format!("this object has more than {MOST_PATTERNS} regular expressions");
+                self.invalid(
+                    field,
+                    "InvalidMatch",
+                    message,
+                    "compare with Exact or Prefix where that is enough",
+                );
+                continue;
+            }
             let Some(path) = &matched.path else {
                 found.push((every.clone(), conditions, field));
                 continue;

@@ -205,6 +205,10 @@ pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": text(&grammar::NETWORK, 64), "maxItems": 1024})
 }
 
+pub(super) fn client_networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::NETWORK, 64), "maxItems": 64})
+}
+
 pub(super) fn origins(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": text(&grammar::ORIGIN, 300), "maxItems": 64})
 }

@@ -13,9 +13,11 @@
 
 pub mod frame;
 mod map;
+mod pattern;
 mod section;
 
 pub use map::{Delta, Digest, Snapshot};
+pub use pattern::pattern;
 pub use section::{
     Access, Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition,
     Conditions, Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener,

@@ -73,6 +73,8 @@ pub enum ListenerName {
 pub struct Listener {
     /// Peers whose `X-Forwarded-*` fields and request id are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers whose connections begin with a header of the PROXY protocol, without which they are dropped.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Served when no host's certificate fits the server name. Meaningful for [`ListenerName::Https`] only.
     pub default_certificate: Option<CertificateKey>,
 }

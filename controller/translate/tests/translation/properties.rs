@@ -126,16 +126,21 @@ fn class() -> impl Strategy<Value = Value> {
 
 fn ws_route() -> impl Strategy<Value = Value> {
     let value = || {
-        let kind = proptest::sample::select(&["Exact", "Prefix"]);
-        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2"]))
+        let kind = proptest::sample::select(&["Exact", "Prefix", "Regex"]);
+        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2", "("]))
             .prop_map(|(name, kind, value)| json!({"name": name, "type": kind, "value": value}))
     };
     let subprotocol = word(&["a", "b", "a b"]).prop_map(Value::from);
-    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), list(subprotocol));
-    let condition = matched.prop_map(|(exact, path, headers, query, subprotocols)| {
+    let clients = list(word(&["10.0.0.0/8", "::1", "x"]).prop_map(Value::from));
+    let lists = (list(subprotocol), clients);
+    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), lists);
+    let condition = matched.prop_map(|(exact, path, headers, query, (subprotocols, clients))| {
         let kind = if exact { "Exact" } else { "Prefix" };
         let path = json!({"type": kind, "value": path});
-        json!({"path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols})
+        json!({
+            "path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols,
+            "clientCIDRs": clients,
+        })
     });
     let backend = (name(), port(), maybe((-1..3).prop_map(Value::from)))
         .prop_map(|(service, port, weight)| json!({"service": service, "port": port, "weight": weight}));

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
@@ -105,12 +106,21 @@ pub struct Conditions {
     pub query: Vec<Condition>,
     /// The client offers one of these WebSocket subprotocols. Empty: nothing is asked of them.
     pub subprotocols: Vec<String>,
+    /// The client is of one of these networks. Empty: of any.
+    pub clients: Vec<IpNet>,
 }
 
 impl Conditions {
+    /// How many of them are regular expressions.
+    pub fn patterns(&self) -> usize {
+        let all = self.headers.iter().chain(&self.query);
+        all.filter(|condition| matches!(condition.value, ValueMatch::Regex(_))).count()
+    }
+
     /// How many there are: of two routes for one path the one with more comes first.
     pub fn count(&self) -> usize {
-        self.headers.len() + self.query.len() + usize::from(!self.subprotocols.is_empty())
+        let lists = [self.subprotocols.is_empty(), self.clients.is_empty()];
+        self.headers.len() + self.query.len() + lists.into_iter().filter(|empty| !empty).count()
     }
 }
 
@@ -130,6 +140,8 @@ pub enum ValueMatch {
     Exact(String),
     /// It begins with this.
     Prefix(String),
+    /// It fits this regular expression, as [`pattern`](crate::pattern) means it.
+    Regex(String),
 }
 
 /// When a request in the clear is sent to https.
