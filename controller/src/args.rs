@@ -129,6 +129,17 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_TRUSTED_PROXIES", value_name = "CIDR,…", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
 
+    /// Load balancers in these networks say by the PROXY protocol (version 1 or 2) whose their connections are, for example
+    /// 10.0.0.0/8. One of theirs that does not begin so is dropped; from others it is not looked for.
+    #[arg(
+        long,
+        env = "LONGHAUL_PROXY_PROTOCOL_FROM",
+        value_name = "CIDR,…",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub proxy_protocol_from: Vec<IpNet>,
+
     /// Where clients reach the proxies, as objects show it in their status, for example 203.0.113.7,lb.example.com.
     #[arg(
         long,
@@ -346,8 +357,12 @@ impl Run {
             SourceFlag::Directory(_) => self.reading.settings(),
             SourceFlag::Cluster => self.reading.of_cluster(&self.cluster),
         };
-        let settings =
-            Settings { trusted_proxies: self.trusted_proxies, addresses: self.publish_address, ..read };
+        let settings = Settings {
+            trusted_proxies: self.trusted_proxies,
+            proxy_protocol_from: self.proxy_protocol_from,
+            addresses: self.publish_address,
+            ..read
+        };
         let source = match self.source {
             SourceFlag::Directory(path) => Source::Directory(path),
             SourceFlag::Cluster => Source::Cluster(Box::new(self.cluster.config())),
@@ -363,6 +378,10 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("write one second or more".into());
     }
     Ok(Duration::from_millis(duration.as_millis()))
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    crds::network::network(text).ok_or_else(|| format!("write {}", crds::grammar::NETWORK.words))
 }
 
 fn source(text: &str) -> Result<SourceFlag, String> {
@@ -436,6 +455,7 @@ mod tests {
             "--ingress-class=own",
             "--default-tls-secret=edge/tls",
             "--trusted-proxies=10.0.0.0/8,::1/128",
+            "--proxy-protocol-from=10.0.0.5/8,::ffff:192.0.2.7",
             "--nginx-annotations=false",
             "--publish-address=203.0.113.7,2001:DB8::0,LB.example.com",
         ];
@@ -444,6 +464,8 @@ mod tests {
         assert_eq!(settings.built_in_class.as_deref(), Some("own"));
         assert_eq!(settings.default_tls_secret.unwrap().to_string(), "edge/tls");
         assert_eq!((settings.trusted_proxies.len(), settings.nginx_annotations), (2, false));
+        let announcing: Vec<_> = settings.proxy_protocol_from.iter().map(ToString::to_string).collect();
+        assert_eq!(announcing, ["10.0.0.0/8", "192.0.2.7/32"], "as clients' addresses are compared");
         let addresses = settings.addresses.iter().map(|address| (address.kind, &*address.value));
         let (ip, name) = (AddressKind::IPAddress, AddressKind::Hostname);
         let expected = [(ip, "203.0.113.7"), (ip, "2001:db8::"), (name, "lb.example.com")];
@@ -489,6 +511,7 @@ mod tests {
         for flags in [
             &["--default-tls-secret=tls"][..],
             &["--trusted-proxies=10.0.0.0"],
+            &["--proxy-protocol-from=10.0.0.0/33"],
             &["--admin=localhost"],
             &["--log-format=xml"],
             &["--nginx-annotations=maybe"],

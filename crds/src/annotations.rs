@@ -109,6 +109,9 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     for (key, value) in annotations {
         if key.starts_with(OWN) {
             own = own.merge(reader.read(key, value));
+        } else if nginx && parse::is_superseded(key, annotations) {
+            let message = format!("{} has no effect: its present name says it already", quoted(value));
+            reader.report(key, Severity::Warning, "UnsupportedValue", message, "remove one of the two");
         } else if nginx && key.starts_with(NGINX) {
             // In ingress-nginx `force-ssl-redirect` beats `ssl-redirect`, whatever that says. (And `upstream-hash-by`
             // beats `load-balance`, as it does here by coming later.)

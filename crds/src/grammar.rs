@@ -89,6 +89,26 @@ pub const AUTHORITY: Grammar = Grammar {
     holds: authority,
 };
 
+/// A network of clients, or one address.
+pub const NETWORK: Grammar = Grammar {
+    pattern: concat!(
+        r"^(((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\.){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])",
+        r"(/(3[0-2]|[12]?[0-9]))?|[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?)$"
+    ),
+    words: "a CIDR or an address, such as 10.0.0.0/8, 2001:db8::/32 or 192.0.2.7",
+    holds: |text| crate::network::network(text).is_some(),
+};
+
+/// An origin of pages.
+pub const ORIGIN: Grammar = Grammar {
+    pattern: concat!(
+        r"^(SameHost|null|[A-Za-z][-+.A-Za-z0-9]*://(\[[0-9A-Fa-f:.]+\]|[-_*A-Za-z0-9]+(\.[-_*A-Za-z0-9]+)*)",
+        r"(:([1-9][0-9]{0,4}|\*))?)$"
+    ),
+    words: "an origin such as https://chat.example.com, https://*.example.com or http://localhost:8080, SameHost, or null",
+    holds: |text| crate::origin::Origin::read(text).is_some(),
+};
+
 /// The name of a Service's port: `IANA_SVC_NAME`, RFC 6335, section 5.1. Its length (15) is the schema's business.
 pub const PORT_NAME: Grammar = Grammar {
     pattern: "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$",
@@ -115,8 +135,20 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 10] =
-    [TOKEN, FIELD_VALUE, PARAMETER, PATH, SENT_PATH, HOST, AUTHORITY, PORT_NAME, LABEL, OBJECT_NAME];
+const ALL: [Grammar; 12] = [
+    TOKEN,
+    FIELD_VALUE,
+    PARAMETER,
+    PATH,
+    SENT_PATH,
+    HOST,
+    AUTHORITY,
+    NETWORK,
+    ORIGIN,
+    PORT_NAME,
+    LABEL,
+    OBJECT_NAME,
+];
 
 /// What a pattern of a schema asks for, in words.
 pub fn words_of(pattern: &str) -> Option<&'static str> {
@@ -172,7 +204,7 @@ mod tests {
 
     #[test]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 10] = [
+        let cases: [(Grammar, &[&str], &[&str]); 12] = [
             (TOKEN, &["X-Tenant", "a", "graphql-transport-ws"], &["", "a b", "a:", "é", "a\n"]),
             (FIELD_VALUE, &["", "a b\tc", "é"], &["a\r\nb", "\0", "a\n", "\u{7f}"]),
             (PARAMETER, &["v", "a b", "é"], &["", "a\nb"]),
@@ -187,6 +219,53 @@ mod tests {
                 AUTHORITY,
                 &["a", "a.b:80", "127.0.0.1:65535", "[::1]", "[::1]:80"],
                 &["", ":80", "a:", "a:0", "a:080", "a b", "a/b", "user@a", "::1", "[::1", "a:+80", "a\r\nb"],
+            ),
+            (
+                NETWORK,
+                &[
+                    "10.0.0.0/8",
+                    "10.0.0.5/8",
+                    "255.255.255.255",
+                    "::/0",
+                    "::1",
+                    "2001:DB8::/32",
+                    "::ffff:10.0.0.1",
+                ],
+                &[
+                    "",
+                    "10.0.0/8",
+                    "256.0.0.1",
+                    "10.0.0.0/33",
+                    "::/129",
+                    "10.0.0.0/08",
+                    "a",
+                    "1.2.3.4 ",
+                    "/8",
+                    "::/",
+                ],
+            ),
+            (
+                ORIGIN,
+                &[
+                    "SameHost",
+                    "null",
+                    "https://a.b",
+                    "https://*.a",
+                    "http://a:*",
+                    "http://[::1]:80",
+                    "app+x://y",
+                ],
+                &[
+                    "",
+                    "*",
+                    "a.b",
+                    "https://",
+                    "https://a/",
+                    "https://a:0",
+                    "https://a b",
+                    "Null",
+                    "https://a..b",
+                ],
             ),
             (PORT_NAME, &["http", "a1", "1a", "1-a-2"], &["", "80", "a--b", "-a", "a-", "A", "a_b", "1-2"]),
             (LABEL, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b"]),
@@ -217,7 +296,7 @@ mod tests {
             for grammar in ALL {
                 let matches = Regex::new(grammar.pattern).unwrap().is_match(&text);
                 // Two things are beyond a pattern: a port's range and the parts of an IPv6 address.
-                let looser = grammar.pattern == AUTHORITY.pattern && matches;
+                let looser = [AUTHORITY, NETWORK, ORIGIN].iter().any(|one| one.pattern == grammar.pattern) && matches;
                 prop_assert!(grammar.holds(&text) == matches || looser, "{:?}: {}", text, grammar.pattern);
             }
         }

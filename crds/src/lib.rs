@@ -10,6 +10,8 @@ pub mod annotations;
 pub mod diagnostic;
 pub mod duration;
 pub mod grammar;
+pub mod network;
+pub mod origin;
 pub mod policy;
 pub mod quantity;
 pub mod reference;

@@ -1,8 +1,10 @@
 //! The one policy model that Ingress annotations and WsRoutes share. Everything in it is optional: a layer says
 //! only what it wants different, and layers are laid over one another field by field.
 
+mod access;
 mod canary;
 
+pub use access::{AccessPatch, Guard};
 pub use canary::CanaryPatch;
 
 use crate::duration::Duration;
@@ -23,6 +25,8 @@ pub struct PolicyPatch {
     pub redirect: Option<Redirect>,
     /// Write an access record for each tunnel and request.
     pub access_log: Option<bool>,
+    /// Who may come in.
+    pub access: AccessPatch,
     /// Said by annotations only: a WsRoute says it outside of its policy.
     pub ingress: IngressPatch,
 }
@@ -148,6 +152,7 @@ impl PolicyPatch {
             max_body: over.max_body.or(self.max_body),
             redirect: over.redirect.or(self.redirect),
             access_log: over.access_log.or(self.access_log),
+            access: self.access.merge(over.access),
             ingress: self.ingress.merge(over.ingress),
         }
     }
@@ -197,10 +202,12 @@ mod tests {
         let part = prop_oneof![Just(HashPart::Path), "[ab]".prop_map(HashPart::Header)];
         let hash_on = proptest::option::of(proptest::collection::vec(part, 1..3));
         let path = proptest::option::of("/[ab]".prop_map(PathRewrite::Prefix));
-        let others = (any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<bool>>());
+        let origins =
+            proptest::option::of(prop_oneof![Just(Guard::Unreadable), Just(Guard::Holds(Vec::new()))]);
+        let others = (any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<bool>>(), origins);
         (times, redirect, policy, hash_on, path, others).prop_map(
             |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, others)| {
-                let (max_body, access_log, websocket_only) = others;
+                let (max_body, access_log, websocket_only, origins) = others;
                 PolicyPatch {
                     timeouts: TimeoutsPatch { connect, handshake, idle, send, request },
                     load_balancing: LoadBalancingPatch { policy, hash_on },
@@ -208,6 +215,7 @@ mod tests {
                     max_body,
                     redirect,
                     access_log,
+                    access: AccessPatch { origins, ..AccessPatch::default() },
                     ingress: IngressPatch { websocket_only, ..IngressPatch::default() },
                 }
             },
@@ -232,6 +240,7 @@ mod tests {
             let merged = a.clone().merge(b.clone());
             prop_assert_eq!(merged.redirect, b.redirect.or(a.redirect));
             prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
+            prop_assert_eq!(merged.access.origins, b.access.origins.or(a.access.origins));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
             prop_assert_eq!(merged.timeouts.idle, b.timeouts.idle.or(a.timeouts.idle));
         }

@@ -15,7 +15,7 @@ use kube::{CustomResource, CustomResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use policy::{BalancingPolicy, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole};
+pub use policy::{Access, BalancingPolicy, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole};
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 
 use crate::tls::{CipherSuite, TlsVersion};
@@ -138,6 +138,10 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::subprotocols")]
     pub subprotocols: Vec<String>,
+    /// The client is of one of these networks: CIDRs or single addresses. Absent: of any.
+    #[serde(rename = "clientCIDRs", default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::client_networks")]
+    pub client_cidrs: Vec<String>,
 }
 
 /// A condition on a value that has a name.
@@ -147,7 +151,9 @@ pub struct ValueCondition {
     /// The name. That of a request field may be in upper or lower case.
     #[schemars(schema_with = "schema::parameter")]
     pub name: String,
-    /// How the value is compared: Exact, or Prefix for what the value begins with.
+    /// How the value is compared: Exact, Prefix for what the value begins with, or Regex for a regular expression that
+    /// the value fits as a whole, in the syntax of Rust's `regex`, which is that of RE2; classes such as `\w` are of
+    /// ASCII, and a value longer than 4096 bytes fits none.
     #[serde(rename = "type", default)]
     pub kind: ValueKind,
     /// The value, in the case in which it is sent.
@@ -162,6 +168,7 @@ pub enum ValueKind {
     #[default]
     Exact,
     Prefix,
+    Regex,
 }
 
 /// A condition on the path, compared after `.` and `..` segments are resolved.

@@ -98,12 +98,10 @@ fn cases(world: &World) -> Vec<Case> {
         },
         Case {
             name: "a security-bearing annotation that is not served",
-            objects: ingress()
-                .annotation("nginx.ingress.kubernetes.io/whitelist-source-range", "10.0.0.0/8")
-                .yaml(),
+            objects: ingress().annotation("nginx.ingress.kubernetes.io/enable-modsecurity", "true").yaml(),
             object: ("Ingress", "bad"),
-            field: "nginx.ingress.kubernetes.io/whitelist-source-range",
-            says: "10.0.0.0/8",
+            field: "nginx.ingress.kubernetes.io/enable-modsecurity",
+            says: "true",
             status: Some(503),
         },
         Case {

@@ -120,6 +120,7 @@ const MISTAKES: &[(&[&str], &[&str])] = &[
     (&["--set", "controller.containerPort.http=70000"], &["containerPort", "http"]),
     (&["--set", "controller.image.digest=0123abcd"], &["digest"]),
     (&["--set", "controller.trustedProxies={10.0.0.1}"], &["trustedProxies"]),
+    (&["--set", "controller.proxyProtocolFrom={10.0.0.1}"], &["proxyProtocolFrom"]),
     (&["--set", "controller.ingressClassResource.name=My_Class"], &["ingressClassResource", "name"]),
     (&["--set", "controller.defaultTLSSecret=wildcard"], &["defaultTLSSecret"]),
     (&["--set", "controller.publishService.pathOverride=edge"], &["pathOverride"]),

@@ -27,12 +27,16 @@ fn hold(document: &str, tables: &[(&str, String)]) {
 #[tokio::test]
 async fn metrics() {
     let blue = DemoBackend::start("blue").await.unwrap();
-    let world = World::plan().site("app.example.com", blue.address()).start().await.unwrap();
+    let balancer = ["--proxy-protocol-from", "127.0.0.9"];
+    let plan = World::plan().site("app.example.com", blue.address()).controller_flags(&balancer);
+    let world = plan.start().await.unwrap();
     for target in [world.plain("app.example.com").unwrap(), world.tls("app.example.com").unwrap()] {
         target.websocket("/").await.unwrap().echo("a tunnel").await.unwrap();
         assert_eq!(target.get("/whoami").await.unwrap().status, 200);
     }
     assert_eq!(world.plain("nobody.example.com").unwrap().get("/").await.unwrap().status, 404);
+    let balancer = world.plain("app.example.com").unwrap().from("127.0.0.9".parse().unwrap());
+    assert!(balancer.get("/").await.is_err(), "it must say whose the connection is");
     let proxy = world.proxy().unwrap().admin().get("/metrics").await.unwrap().text();
     let controller = world.controller().unwrap().admin().get("/metrics").await.unwrap().text();
     let table = reference::metrics(&[("proxy", &proxy), ("controller", &controller)]).unwrap();

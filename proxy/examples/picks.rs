@@ -62,7 +62,7 @@ fn backends(endpoints: u32) -> Vec<Weighted> {
     table.install();
     let head = RequestParser::default().parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let (head, _) = head.ok().flatten().expect("it is whole");
-    match &table.select(&head).expect("the route takes everything").action {
+    match &table.select(&head, [127, 0, 0, 1].into()).expect("the route takes everything").action {
         Action::Forward(forward) => forward.backends().to_vec(),
         Action::Broken(reason) => unreachable!("{reason}"),
     }

@@ -27,6 +27,7 @@ use crate::worker::{Arrival, Home};
 use crate::{http, socket, tls};
 
 mod admit;
+mod announced;
 mod refusal;
 mod relay;
 #[cfg(test)]
@@ -55,6 +56,7 @@ pub(crate) struct Connection {
     pub(crate) leg: Leg,
     /// Read and not used yet.
     pub(crate) ahead: BytesMut,
+    /// Who connected, or who that says it does it for.
     peer: SocketAddr,
     listener: ListenerName,
 }
@@ -140,9 +142,10 @@ impl Asking {
 impl Connection {
     async fn establish(home: Arc<Home>, arrival: Arrival) -> Option<Self> {
         let Arrival { stream, peer, listener } = arrival;
-        let stream = TcpStream::from_std(stream).ok()?;
+        let mut stream = TcpStream::from_std(stream).ok()?;
         socket::prepare(&stream);
         let mut ahead = BytesMut::new();
+        let peer = announced::peer(&home, listener, peer, &mut stream, &mut ahead).await?;
         let leg = match listener {
             ListenerName::Http => Leg::Plain(stream),
             ListenerName::Https => {
@@ -249,7 +252,7 @@ impl Connection {
             let proxies = table.trusted_proxies(self.listener);
             trusted = proxies.iter().any(|net| net.contains(&socket_peer.to_canonical()));
             client = forward::client_address(socket_peer, &head.fields, proxies);
-            route = table.select(&head).cloned();
+            route = table.select(&head, client).cloned();
             has_certificate = table.has_certificate(&head.host);
             generation = table.generation().number;
         }
@@ -264,7 +267,7 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let choice = match self.admit(&asking, &route, has_certificate) {
+        let choice = match self.admit(&asking, &asked, &route, has_certificate) {
             Ok(choice) => choice,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };

@@ -11,12 +11,15 @@
 //!   strict parser ([`head`], [`body`]) and leads each to a [`tunnel`], a plain request (hyper), or a refusal.
 //! - [`tunnel`] is one poll function over two [`leg`]s, with [`frames`] walked and nothing buffered while idle.
 //! - [`pulse`] tells whether the threads still turn, for liveness.
+//! - [`proxy_protocol`] reads who a load balancer says that a client is.
+//! - [`access`] says who may come in, by [`networks`] and origins.
 //! - [`drain`] closes tunnels politely when the proxy leaves; [`close`] has the reasons and codes.
 //!
 //! Invariant: no Kubernetes code is linked here, and the process holds no credentials but the private keys that it
 //! serves. Peers' bytes never panic.
 
 pub mod acceptor;
+pub mod access;
 pub mod admin;
 pub mod args;
 pub mod body;
@@ -31,6 +34,8 @@ pub mod handshake;
 pub mod head;
 mod http;
 pub mod leg;
+pub mod networks;
+pub mod proxy_protocol;
 pub mod pulse;
 mod run;
 pub mod scratch;

@@ -36,18 +36,19 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
-use snapshot::{
-    Balance, CertificateKey, Conditions, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot,
-};
+use snapshot::{Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot};
 use tokio::time::Instant;
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
+pub use self::conditions::Conditions;
 pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
+use crate::access::Access;
 use crate::forward::Rewrite;
 use crate::head::Head;
+use crate::networks::Networks;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::{Policies, Policy};
 use crate::upstream::{Census, Choice, Way};
@@ -90,6 +91,7 @@ struct Stale {
 #[derive(Default)]
 struct Listener {
     trusted_proxies: Vec<IpNet>,
+    announcing: Networks,
     default_certificate: Option<CertificateKey>,
 }
 
@@ -112,6 +114,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Whether access records are written.
     pub access_log: AccessLog,
+    /// Who may come in.
+    pub access: Access,
     /// The longest body of a request, in bytes. `None`: there is no limit.
     pub max_body: Option<u64>,
     /// How long things may take, as of this table. Open tunnels follow [`Route::live`] instead.
@@ -245,15 +249,15 @@ impl Table {
         served
     }
 
-    /// The route of a request.
+    /// The route of a request. `client` is the address that it comes from.
     ///
     /// Only the most specific host that there is gets searched: the name itself, else the wildcard one label
     /// above it, else the host that stands for any. There an exact path comes before the longest prefix, and that
     /// before shorter ones; of one path's routes the first whose conditions hold is taken. The cost follows the
     /// length of the path, and the conditions of the routes that fit it.
-    pub fn select(&self, head: &Head) -> Option<&Arc<Route>> {
+    pub fn select(&self, head: &Head, client: IpAddr) -> Option<&Arc<Route>> {
         let paths = &self.hosts.most_specific(&head.host)?.paths;
-        paths.select(&head.path, |route| conditions::hold(&route.conditions, head))
+        paths.select(&head.path, |route| route.conditions.hold(head, client))
     }
 
     /// The certificate for a server name: the one of the name itself, else of the wildcard one label above
@@ -285,9 +289,18 @@ impl Table {
 
     /// Peers of a listener whose forwarding fields are believed.
     pub fn trusted_proxies(&self, listener: ListenerName) -> &[IpNet] {
-        match listener {
-            ListenerName::Http => &self.http.trusted_proxies,
-            ListenerName::Https => &self.https.trusted_proxies,
+        &self.listener(listener).trusted_proxies
+    }
+
+    /// Whether this peer of a listener says by the PROXY protocol whose its connections are. It must then.
+    pub fn announces(&self, listener: ListenerName, peer: IpAddr) -> bool {
+        self.listener(listener).announcing.contains(peer)
+    }
+
+    fn listener(&self, name: ListenerName) -> &Listener {
+        match name {
+            ListenerName::Http => &self.http,
+            ListenerName::Https => &self.https,
         }
     }
 

@@ -75,6 +75,7 @@ pub struct Telemetry {
     requests: Labelled<Status>,
     refusals: Labelled<Reason>,
     tls_handshakes: Labelled<Outcome>,
+    proxy_headers: Labelled<Outcome>,
     connect_failures: Counter,
     ejections: Counter,
     endpoints: Family<State, Gauge>,
@@ -209,6 +210,7 @@ impl Telemetry {
             requests: Family::default(),
             refusals: Family::default(),
             tls_handshakes: Family::default(),
+            proxy_headers: Family::default(),
             connect_failures: Counter::default(),
             ejections: Counter::default(),
             endpoints: Family::default(),
@@ -267,6 +269,11 @@ impl Telemetry {
             self.refusals.clone(),
         );
         registry.register("tls_handshakes", "TLS handshakes, by result", self.tls_handshakes.clone());
+        registry.register(
+            "proxy_headers",
+            "Connections that a load balancer has to announce by the PROXY protocol, by result",
+            self.proxy_headers.clone(),
+        );
         registry.register(
             "upstream_connect_failures",
             "Attempts to reach an endpoint that failed",
@@ -378,6 +385,10 @@ impl Telemetry {
 
     pub(crate) fn accept_paused(&self) {
         self.accept_pauses.inc();
+    }
+
+    pub(crate) fn proxy_header(&self, result: &'static str) {
+        self.proxy_headers.get_or_create(&Outcome { result }).inc();
     }
 
     pub(crate) fn tls_handshake(&self, result: &'static str) {

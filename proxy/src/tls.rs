@@ -86,14 +86,14 @@ impl From<io::Error> for TlsRefusal {
     }
 }
 
-/// Carries out the handshake as the table of the moment says. Plaintext that came with its last flight goes into
-/// `ahead`, and so does what was read of a request in the clear.
+/// Carries out the handshake as the table of the moment says. `ahead` has what was read before; then plaintext that came
+/// with the last flight goes into it, and so does what was read of a request in the clear.
 pub(crate) async fn accept(
     table: &ArcSwap<Table>,
     mut stream: TcpStream,
     ahead: &mut BytesMut,
 ) -> Result<Accepted, TlsRefusal> {
-    let (received, name) = match read_first(&mut stream).await? {
+    let (received, name) = match read_first(&mut stream, ahead.split().to_vec()).await? {
         First::Hello(received, name) => (received, name),
         First::Request(received) => {
             ahead.extend_from_slice(&received);
@@ -119,14 +119,16 @@ enum First {
     Request(Vec<u8>),
 }
 
-/// Reads until it is clear what the client wants.
-async fn read_first(stream: &mut TcpStream) -> Result<First, TlsRefusal> {
-    let (mut acceptor, mut received, mut seen) = (Acceptor::default(), Vec::with_capacity(2048), 0);
+/// Reads until it is clear what the client wants. Some of it may have been received before.
+async fn read_first(stream: &mut TcpStream, mut received: Vec<u8>) -> Result<First, TlsRefusal> {
+    let (mut acceptor, mut seen) = (Acceptor::default(), 0);
+    let mut unread = !received.is_empty();
+    received.reserve(2048);
     loop {
         if received.len() > MAX_HELLO {
             return Err(HandshakeError::TooLong.into());
         }
-        if stream.read_buf(&mut received).await? == 0 {
+        if !std::mem::take(&mut unread) && stream.read_buf(&mut received).await? == 0 {
             return Err(HandshakeError::Closed.into());
         }
         match begins_request(&received) {

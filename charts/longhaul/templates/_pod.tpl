@@ -155,6 +155,9 @@ handshakes and tunnels that it still serves, and no container that has ended mak
     {{- with $c.trustedProxies }}
     - --trusted-proxies={{ join "," . }}
     {{- end }}
+    {{- with $c.proxyProtocolFrom }}
+    - --proxy-protocol-from={{ join "," . }}
+    {{- end }}
     {{- with $c.defaultTLSSecret }}
     - --default-tls-secret={{ . }}
     {{- end }}

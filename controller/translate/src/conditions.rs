@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use crds::diagnostic::quoted;
 use crds::grammar::TOKEN;
+use crds::network::network;
 use crds::wsroute::{Match, ValueCondition, ValueKind};
+use ipnet::IpNet;
 use snapshot::{Condition, Conditions, PathMatch, ValueMatch};
 
 /// A field within the match, what is wrong with it, and what to do.
@@ -26,6 +28,8 @@ pub(crate) fn read(matched: &Match) -> Result<Conditions, Problem> {
     if let Some(problem) = odd {
         return Err(problem);
     }
+    regular(&matched.headers, "headers")?;
+    regular(&matched.query_params, "queryParams")?;
     let mut headers: Vec<_> =
         matched.headers.iter().map(|one| condition(one, one.name.to_ascii_lowercase())).collect();
     let mut query: Vec<_> = matched.query_params.iter().map(|one| condition(one, one.name.clone())).collect();
@@ -33,7 +37,43 @@ pub(crate) fn read(matched: &Match) -> Result<Conditions, Problem> {
     headers.dedup();
     query.sort();
     query.dedup();
-    Ok(Conditions { headers, query, subprotocols: subprotocols(&matched.subprotocols)? })
+    let subprotocols = subprotocols(&matched.subprotocols)?;
+    Ok(Conditions { headers, query, subprotocols, clients: clients(&matched.client_cidrs)? })
+}
+
+/// Finds a regular expression that no proxy could ask.
+fn regular(conditions: &[ValueCondition], field: &str) -> Result<(), Problem> {
+    for (index, condition) in conditions.iter().enumerate() {
+        if condition.kind == ValueKind::Regex
+            && let Err(why) = snapshot::pattern(&condition.value)
+        {
+            let message =
+                format!("{} is no regular expression that is served: {why}", quoted(&condition.value));
+            return Err((
+                format!("{field}[{index}].value"),
+                message,
+                "write one as RE2 has it, or use Exact or Prefix",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Networks of one of which a client must be: the fewest that cover the same addresses.
+fn clients(texts: &[String]) -> Result<Vec<IpNet>, Problem> {
+    let mut networks = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let Some(network) = network(text) else {
+            let message = format!("{} is not a network", quoted(text));
+            return Err((
+                format!("clientCIDRs[{index}]"),
+                message,
+                "write a CIDR or an address, such as 10.0.0.0/8",
+            ));
+        };
+        networks.push(network);
+    }
+    Ok(IpNet::aggregate(&networks))
 }
 
 /// Subprotocols one of which a client must offer: sorted, each once.
@@ -52,11 +92,12 @@ fn condition(written: &ValueCondition, name: String) -> Condition {
     let value = match written.kind {
         ValueKind::Exact => ValueMatch::Exact(written.value.clone()),
         ValueKind::Prefix => ValueMatch::Prefix(written.value.clone()),
+        ValueKind::Regex => ValueMatch::Regex(written.value.clone()),
     };
     Condition { name, value }
 }
 
-/// A match in one line: `/ws`, `=/ws (header x-tenant="blue", query v^="2", subprotocol a or b)`. Two matches have the
+/// A match in one line: `/ws`, `=/ws (header x-tenant="blue", query v^="2", subprotocol a or b, client 10.0.0.0/8)`. Two matches have the
 /// same name only if they are the same.
 pub(crate) fn name(path: &PathMatch, conditions: &Conditions) -> String {
     format!("{path}{}", suffix(conditions))
@@ -70,7 +111,14 @@ pub(crate) fn suffix(conditions: &Conditions) -> String {
         [] => None,
         names => Some(format!("subprotocol {}", names.join(" or "))),
     };
-    let all: Vec<_> = headers.chain(query).chain(offered).collect();
+    let from = match &conditions.clients[..] {
+        [] => None,
+        networks => {
+            let networks: Vec<_> = networks.iter().map(ToString::to_string).collect();
+            Some(format!("client {}", networks.join(" or ")))
+        }
+    };
+    let all: Vec<_> = headers.chain(query).chain(offered).chain(from).collect();
     if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) }
 }
 
@@ -81,6 +129,7 @@ fn written(kind: &str, Condition { name, value }: &Condition) -> String {
     let written = match value {
         ValueMatch::Exact(value) => write!(text, "={value:?}"),
         ValueMatch::Prefix(value) => write!(text, "^={value:?}"),
+        ValueMatch::Regex(value) => write!(text, "~={value:?}"),
     };
     written.expect("writing into a String never fails");
     text

@@ -204,6 +204,7 @@ impl<'a> Candidate<'a> {
             rewrite: policy::rewrite(&patch.rewrite),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),
             access_log: patch.access_log.unwrap_or(true),
+            access: policy::access(&patch.access),
             timeouts: policy::timeouts(&patch.timeouts),
         }
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub default_tls_secret: Option<CertificateKey>,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers that say by the PROXY protocol whose their connections are.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Standalone mode: endpoints may be loopback and link-local addresses, and a Service without EndpointSlices
     /// may list addresses in its annotation.
     pub loopback_endpoints: bool,
@@ -56,6 +58,7 @@ impl Default for Settings {
             ingress_class: None,
             default_tls_secret: None,
             trusted_proxies: Vec::new(),
+            proxy_protocol_from: Vec::new(),
             loopback_endpoints: false,
             built_in_class: None,
             class_by_name: None,

@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef};
 use imbl::OrdSet;
+use ipnet::IpNet;
 use snapshot::{CertificateKey, HostPattern, Key, Listener, ListenerName, Section};
 
 use crate::Outcome;
@@ -136,7 +137,8 @@ impl Translator {
         };
         fresh.remarks.swap(None, Some(&notes));
         let trusted_proxies = settings.trusted_proxies.clone();
-        let plain = Listener { trusted_proxies, default_certificate: None };
+        let proxy_protocol_from = IpNet::aggregate(&settings.proxy_protocol_from);
+        let plain = Listener { trusted_proxies, proxy_protocol_from, default_certificate: None };
         let tls = Listener { default_certificate: settings.default_tls_secret.clone(), ..plain.clone() };
         fresh.put(Key::Listener(ListenerName::Http), &Section::Listener(plain));
         fresh.put(Key::Listener(ListenerName::Https), &Section::Listener(tls));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::annotations;
-use crds::diagnostic::{ObjectRef, quoted};
+use crds::diagnostic::{ObjectRef, Severity, quoted};
 use crds::policy::PolicyPatch;
 use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -24,7 +24,7 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
         notes.note(diagnostic);
     }
     notes.rejected.clone_from(&reading.closed);
-    let mut reader = Reader { owner, object: &object, closed: reading.closed, notes };
+    let mut reader = Reader { owner, object: &object, closed: reading.closed, patterns: 0, notes };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
     let tls = reader.tls(&route.spec.tls, &hosts, settings);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
@@ -39,10 +39,15 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
     Draft { routes, fallback: None, tls }
 }
 
+/// Each takes a proxy some ten kilobytes.
+const MOST_PATTERNS: usize = 256;
+
 struct Reader<'a> {
     owner: &'a Owner,
     object: &'a ObjectRef,
     closed: Option<String>,
+    /// Regular expressions so far.
+    patterns: usize,
     notes: &'a mut Notes,
 }
 
@@ -69,7 +74,11 @@ impl Reader<'_> {
         let Some(policy) = policy else { return PolicyPatch::default() };
         let (mut patch, diagnostics) = policy.read(self.object, field);
         for diagnostic in diagnostics {
-            self.notes.note(diagnostic);
+            // What was to keep somebody out closes routes; else the default is served.
+            match diagnostic.severity {
+                Severity::Error => self.notes.invalid(diagnostic),
+                Severity::Warning | Severity::Info => self.notes.note(diagnostic),
+            }
         }
         if let Some(unusable) = policy::take_unusable(&mut patch) {
             let field = format!("{field}.{}", unusable.field);
@@ -88,7 +97,7 @@ impl Reader<'_> {
         again: bool,
     ) -> Vec<DraftRoute> {
         let patch = policy.clone().merge(self.policy(rule.policy.as_ref(), &format!("{field}.policy")));
-        let broken = self.broken(rule, field, again);
+        let broken = self.broken(rule, field, again).or_else(|| policy::unreadable(&patch.access));
         let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
         self.matches(&rule.matches, field)
             .into_iter()
@@ -149,6 +158,17 @@ impl Reader<'_> {
                     continue;
                 }
             };
+            self.patterns += conditions.patterns();
+            if self.patterns > MOST_PATTERNS {
+                let message = format!("this object has more than {MOST_PATTERNS} regular expressions");
+                self.invalid(
+                    field,
+                    "InvalidMatch",
+                    message,
+                    "compare with Exact or Prefix where that is enough",
+                );
+                continue;
+            }
             let Some(path) = &matched.path else {
                 found.push((every.clone(), conditions, field));
                 continue;

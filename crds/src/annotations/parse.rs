@@ -1,5 +1,6 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
+mod access;
 pub(super) mod backends;
 pub(super) mod canary;
 
@@ -10,6 +11,9 @@ use crate::tls::{CipherSuite, TlsVersion};
 use crate::{grammar, quantity};
 
 pub(super) use super::hash::{nginx_hash_by, own_hash_on};
+pub(super) use access::{
+    is_superseded, nginx_allowlist, nginx_denylist, own_allow_cidrs, own_allow_origins, own_deny_cidrs,
+};
 
 /// What a value says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::duration::Duration;
-use crate::policy::HashPart;
+use crate::origin::Origin;
+use crate::policy::{Guard, HashPart};
 use crate::tls::CipherSuite;
 
 fn ingress() -> ObjectRef {
@@ -98,13 +99,91 @@ fn what_asks_for_nothing_closes_nothing() {
         ("enable-global-auth", "false"),
         ("backend-protocol", "HTTP"),
         ("satisfy", "all"),
-        // As cert-manager writes it on the Ingress of a challenge.
-        ("whitelist-source-range", "0.0.0.0/0,::/0"),
     ] {
         let reading = read_one(&format!("{NGINX}{key}"), value);
         assert_eq!((reading.closed, reading.left_out), (None, None), "{key}");
         assert_eq!(reading.diagnostics[0].severity, Severity::Info, "{key}");
     }
+}
+
+fn networks(list: &[&str]) -> Guard<Vec<ipnet::IpNet>> {
+    Guard::Holds(list.iter().map(|text| text.parse().unwrap()).collect())
+}
+
+#[test]
+fn networks_of_both_families() {
+    let own = |key: &str, text: &str| read_one(key, text).patch.access;
+    assert_eq!(
+        own("longhaul.dev/allow-cidrs", "10.0.0.5/8, 192.0.2.7,\n  ::ffff:192.0.2.8").allow,
+        Some(networks(&["10.0.0.0/8", "192.0.2.7/32", "192.0.2.8/32"]))
+    );
+    assert_eq!(own("longhaul.dev/deny-cidrs", "2001:db8::/32").deny, Some(networks(&["2001:db8::/32"])));
+    let origins = own("longhaul.dev/allow-origins", "SameHost, https://A.test:443").origins;
+    assert_eq!(
+        origins,
+        Some(Guard::Holds(["SameHost", "https://a.test"].map(|text| Origin::read(text).unwrap()).into()))
+    );
+    // As cert-manager writes it on the Ingress of a challenge.
+    for key in ["whitelist-source-range", "allowlist-source-range"] {
+        let reading = read_one(&format!("{NGINX}{key}"), "0.0.0.0/0,::/0");
+        assert_eq!((&reading.closed, reading.diagnostics.len()), (&None, 0), "{key}");
+        assert_eq!(reading.patch.access.allow, Some(networks(&["0.0.0.0/0", "::/0"])));
+    }
+    assert_eq!(
+        own("nginx.ingress.kubernetes.io/denylist-source-range", "192.0.2.7").deny,
+        Some(networks(&["192.0.2.7/32"]))
+    );
+    for key in ["allowlist-source-range", "whitelist-source-range", "denylist-source-range"] {
+        assert_eq!(read_one(&format!("{NGINX}{key}"), ""), Reading::default(), "as if it were not there");
+    }
+}
+
+/// ingress-nginx looks at the old name only where the present one is missing or empty; our own beat both.
+#[test]
+fn of_two_names_for_one_list_one_counts() {
+    let read = |own: Option<&str>, present: &str, old: &str| {
+        let all = [
+            ("nginx.ingress.kubernetes.io/allowlist-source-range", present),
+            ("nginx.ingress.kubernetes.io/whitelist-source-range", old),
+        ];
+        let own = own.map(|own| ("longhaul.dev/allow-cidrs", own));
+        let all = all.into_iter().chain(own).map(|(key, value)| (key.to_owned(), value.to_owned()));
+        super::read(&all.collect(), &ingress(), true)
+    };
+    let both = read(None, "10.0.0.0/8", "192.0.2.0/24");
+    assert_eq!((both.patch.access.allow, both.diagnostics.len()), (Some(networks(&["10.0.0.0/8"])), 1));
+    assert!(both.diagnostics[0].field.contains("whitelist"), "{}", both.diagnostics[0]);
+    assert_eq!(read(None, "", "192.0.2.0/24").patch.access.allow, Some(networks(&["192.0.2.0/24"])));
+    assert_eq!(read(None, "10.0.0.0/8", "nonsense").closed, None);
+    assert!(read(None, "nonsense", "10.0.0.0/8").closed.is_some());
+    assert_eq!(
+        read(Some("::1"), "10.0.0.0/8", "192.0.2.0/24").patch.access.allow,
+        Some(networks(&["::1/128"]))
+    );
+}
+
+#[test]
+fn a_list_that_does_not_read_closes() {
+    for (key, values) in [
+        (
+            "longhaul.dev/allow-cidrs",
+            &["", "10.0.0.0/33", "10.0.0.0/8,", "10.0.0.0/8 192.0.2.7", "example.com"][..],
+        ),
+        ("longhaul.dev/deny-cidrs", &["", "10.0.0", "010.0.0.0/8"]),
+        ("longhaul.dev/allow-origins", &["", "*", "chat.example.com", "https://a/", "https://a,,https://b"]),
+        ("nginx.ingress.kubernetes.io/allowlist-source-range", &["10.0.0.0/8,", "10.0.0.0/33", "any"]),
+        ("nginx.ingress.kubernetes.io/whitelist-source-range", &["10.0.0.0/8;::/0"]),
+        ("nginx.ingress.kubernetes.io/denylist-source-range", &["10.0.0.256"]),
+    ] {
+        for value in values {
+            let Reading { patch, diagnostics, closed, .. } = read_one(key, value);
+            assert!(closed.is_some_and(|why| why.contains(key)), "{key}: {value}");
+            assert_eq!((diagnostics.len(), diagnostics[0].severity), (1, Severity::Error), "{key}: {value}");
+            assert_eq!(patch, PolicyPatch::default(), "{key}: {value}");
+        }
+    }
+    let many = vec!["https://a"; 65].join(",");
+    assert!(read_one("longhaul.dev/allow-origins", &many).closed.is_some());
 }
 
 #[test]

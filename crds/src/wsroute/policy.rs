@@ -1,8 +1,12 @@
 //! The settings of routes as a WsRoute writes them, and their reading into the common model.
 
+mod access;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use access::Access;
 
 use super::schema;
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
@@ -38,6 +42,9 @@ pub struct Policy {
     /// Write an access record for each tunnel at its end and for each plain request. Absent: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<bool>,
+    /// Who may come in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
 }
 
 /// How an endpoint is chosen.
@@ -172,6 +179,7 @@ impl Policy {
                 },
             ),
             access_log: self.access_log,
+            access: self.access.as_ref().map(|access| access.read(&mut reader)).unwrap_or_default(),
             ingress: IngressPatch::default(),
         };
         (patch, reader.diagnostics)

@@ -201,6 +201,18 @@ pub(super) fn field_value(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "string", "pattern": grammar::FIELD_VALUE.pattern, "maxLength": 4096})
 }
 
+pub(super) fn networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::NETWORK, 64), "maxItems": 1024})
+}
+
+pub(super) fn client_networks(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::NETWORK, 64), "maxItems": 64})
+}
+
+pub(super) fn origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::ORIGIN, 300), "maxItems": 64})
+}
+
 pub(super) fn hosts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": text(&grammar::HOST, 253), "maxItems": 64})
 }

@@ -13,12 +13,15 @@
 
 pub mod frame;
 mod map;
+mod pattern;
 mod section;
 
 pub use map::{Delta, Digest, Snapshot};
+pub use pattern::pattern;
 pub use section::{
-    Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition, Conditions,
-    Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis,
-    ObjectRef, PathMatch, PathRewrite, PrivateKey, Reach, Redirect, Rewrite, Route, RouteId, Section, Serves,
-    Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
+    Access, Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition,
+    Conditions, Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener,
+    ListenerName, Millis, ObjectRef, OriginMatch, OriginPort, PathMatch, PathRewrite, PrivateKey, Reach,
+    Redirect, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch,
+    WeightedUpstream,
 };

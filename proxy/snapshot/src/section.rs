@@ -1,5 +1,6 @@
 //! What a snapshot is made of: the sections and their keys.
 
+mod access;
 mod certificate;
 mod host;
 mod policy;
@@ -11,6 +12,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use access::{Access, OriginMatch, OriginPort};
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
@@ -71,6 +73,8 @@ pub enum ListenerName {
 pub struct Listener {
     /// Peers whose `X-Forwarded-*` fields and request id are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers whose connections begin with a header of the PROXY protocol, without which they are dropped.
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Served when no host's certificate fits the server name. Meaningful for [`ListenerName::Https`] only.
     pub default_certificate: Option<CertificateKey>,
 }

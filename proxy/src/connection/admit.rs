@@ -5,22 +5,32 @@ use snapshot::Redirect;
 use super::refusal::Answer;
 use super::{Asking, Connection};
 use crate::forward;
+use crate::handshake::Asked;
 use crate::table::Route;
 use crate::upstream::Choice;
 
 impl Connection {
-    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed route serves nobody.
+    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed
+    /// route serves nobody; then the lists of clients and of origins.
     pub(super) fn admit<'r>(
         &self,
         asking: &Asking,
+        asked: &Asked,
         route: &'r Route,
         has_certificate: bool,
     ) -> Result<Choice<'r>, Answer> {
         self.over_tls(asking, route, has_certificate)?;
-        route.choice(&asking.head, asking.client).map_err(|reason| {
+        let choice = route.choice(&asking.head, asking.client).map_err(|reason| {
             tracing::debug!(route = %route.id, reason, "a closed route was asked for");
             Answer::BROKEN
-        })
+        })?;
+        if !route.access.lets_in(asking.client) {
+            return Err(Answer::CLIENT_KEPT_OUT);
+        }
+        if matches!(asked, Asked::WebSocket(_)) && !route.access.lets_open(&asking.head) {
+            return Err(Answer::ORIGIN_KEPT_OUT);
+        }
+        Ok(choice)
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

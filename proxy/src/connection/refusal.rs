@@ -38,6 +38,11 @@ impl Answer {
         close: false,
     };
 
+    pub(super) const CLIENT_KEPT_OUT: Self =
+        Self::fixed(403, "http_request_denied", "this route is not open to clients of this network");
+    pub(super) const ORIGIN_KEPT_OUT: Self =
+        Self::fixed(403, "http_request_denied", "pages of this origin may not open WebSockets here");
+
     const fn fixed(status: u16, error: &'static str, message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
         Self { status, error: Some(error), message, field: None, close: false }
@@ -252,6 +257,8 @@ mod tests {
             (Answer::NOT_READY, "503 Service Unavailable", "destination_unavailable", ""),
             (Answer::NO_ROUTE, "404 Not Found", "destination_not_found", ""),
             (Answer::WEBSOCKET_ONLY, "426 Upgrade Required", "http_request_denied", "Upgrade: websocket"),
+            (Answer::CLIENT_KEPT_OUT, "403 Forbidden", "http_request_denied", ""),
+            (Answer::ORIGIN_KEPT_OUT, "403 Forbidden", "http_request_denied", ""),
             (Answer::BROKEN, "503 Service Unavailable", "proxy_configuration_error", ""),
             // Upstreams.
             (of(&DialError::NoEndpoint), "503 Service Unavailable", "destination_unavailable", ""),

@@ -116,7 +116,7 @@ fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot 
     snapshot.insert(key, &Section::Endpoints(Endpoints { endpoints }));
     // Whoever asks comes from here, and so is believed.
     let trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-    let listener = snapshot::Listener { trusted_proxies, default_certificate: None };
+    let listener = snapshot::Listener { trusted_proxies, ..snapshot::Listener::default() };
     snapshot.insert(Key::Listener(ListenerName::Http), &Section::Listener(listener));
     snapshot
 }

@@ -184,7 +184,7 @@ async fn generations_are_applied_and_acknowledged() {
     assert_eq!(controller.publish(number(1), None, &one).await, Ok(vec![]));
     assert!(*running.ready.borrow_and_update());
     assert_eq!((running.table.load().generation(), running.hosts()), (number(1), 1));
-    let live = running.table.load().select(&Head::get("a", "/")).unwrap().live.clone();
+    let live = running.table.load().select(&Head::get("a", "/"), [127, 0, 0, 1].into()).unwrap().live.clone();
     assert_eq!(live.idle(), Some(Duration::from_hours(1)));
     let mut two = two;
     let mut edited = route("a");
@@ -434,10 +434,11 @@ async fn a_restarted_proxy_serves_what_the_one_before_it_served() {
     {
         let table = running.table.load();
         assert_eq!((table.generation(), table.digest()), (number(2), received.digest()));
-        let reason = |host: &str| match &table.select(&Head::get(host, "/")).unwrap().action {
-            crate::table::Action::Broken(reason) => reason.clone(),
-            crate::table::Action::Forward(_) => panic!("these hosts forward nothing"),
-        };
+        let reason =
+            |host: &str| match &table.select(&Head::get(host, "/"), [127, 0, 0, 1].into()).unwrap().action {
+                crate::table::Action::Broken(reason) => reason.clone(),
+                crate::table::Action::Forward(_) => panic!("these hosts forward nothing"),
+            };
         assert_eq!((reason("a"), reason("b")), ("a".into(), "b".into()), "b is served in its last good form");
         assert_ne!(reason("c"), "c");
         let quarantined: Vec<_> = table.quarantined().into_iter().map(|section| section.key).collect();

@@ -17,10 +17,12 @@ use snapshot::{
     RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
+use super::check::Ready;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
-use crate::forward::Rewrite;
+use crate::access::Access;
+use crate::networks::Networks;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream};
@@ -263,8 +265,9 @@ impl Builder<'_> {
     }
 
     fn listener(&mut self, name: ListenerName, listener: snapshot::Listener) -> Verdict {
-        let snapshot::Listener { trusted_proxies, default_certificate } = listener;
-        let listener = Arc::new(Listener { trusted_proxies, default_certificate });
+        let snapshot::Listener { trusted_proxies, proxy_protocol_from, default_certificate } = listener;
+        let announcing = Networks::new(&proxy_protocol_from);
+        let listener = Arc::new(Listener { trusted_proxies, announcing, default_certificate });
         match name {
             ListenerName::Http => self.next.http = listener,
             ListenerName::Https => self.next.https = listener,
@@ -293,15 +296,15 @@ impl Builder<'_> {
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
         let checked = check::host(pattern, &host)
-            .and_then(|rewrites| Ok((rewrites, host.tls.map(|tls| self.tls(tls)).transpose()?)));
-        let (rewrites, tls) = match checked {
+            .and_then(|ready| Ok((ready, host.tls.map(|tls| self.tls(tls)).transpose()?)));
+        let (ready, tls) = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let mut paths = Paths::new();
-        for (route, rewrite) in host.routes.into_iter().zip(rewrites) {
+        for (route, ready) in host.routes.into_iter().zip(ready) {
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
-                place.push(self.route(route, rewrite));
+                place.push(self.route(route, ready));
             }
         }
         self.put_host(pattern, Host { tls, paths });
@@ -325,7 +328,7 @@ impl Builder<'_> {
         );
         let mut paths = Paths::new();
         if let Some(mut place) = paths.place(&route.path) {
-            place.push(self.route(route, Rewrite::default()));
+            place.push(self.route(route, Ready::default()));
         }
         self.put_host(pattern, Host { tls: None, paths });
     }
@@ -338,7 +341,7 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, route: snapshot::Route, rewrite: Rewrite) -> Route {
+    fn route(&mut self, route: snapshot::Route, ready: Ready) -> Route {
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -352,12 +355,13 @@ impl Builder<'_> {
         Route {
             id: live.shared_id().clone(),
             action,
-            conditions: route.conditions,
+            conditions: ready.conditions,
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
-            rewrite,
+            rewrite: ready.rewrite,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
+            access: Access::new(route.access),
             max_body: route.max_body,
             timeouts: route.timeouts.into(),
             live,

@@ -1,12 +1,20 @@
 //! What a host's section must keep to so that it can be served.
 
-use snapshot::{Balance, Condition, Conditions, Forward, HashPart, HostPattern, PathMatch};
+use snapshot::{Balance, Forward, HashPart, HostPattern, PathMatch};
 
+use super::conditions::{Conditions, Value};
 use crate::forward::Rewrite;
 use crate::head::is_token;
 
-/// What each of its routes rewrites, in their order; or what is wrong, for people.
-pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Rewrite>, String> {
+/// What was made ready of a route while it was looked at.
+#[derive(Default)]
+pub(super) struct Ready {
+    pub(super) rewrite: Rewrite,
+    pub(super) conditions: Conditions,
+}
+
+/// What is ready of each of its routes, in their order; or what is wrong, for people.
+pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Ready>, String> {
     if let HostPattern::Exact(name) | HostPattern::Wildcard(name) = pattern
         && (name.is_empty() || name.ends_with('.') || name.bytes().any(|byte| byte.is_ascii_uppercase()))
     {
@@ -16,14 +24,16 @@ pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<R
     routes.map(|route| self::route(route).map_err(|reason| format!("{}: {reason}", route.id))).collect()
 }
 
-fn route(route: &snapshot::Route) -> Result<Rewrite, String> {
+fn route(route: &snapshot::Route) -> Result<Ready, String> {
     path(&route.path)?;
-    conditions(&route.conditions)?;
     balance(&route.balance)?;
     if let snapshot::Action::Forward(forward) = &route.action {
         self::forward(forward)?;
     }
-    Rewrite::new(&route.path, route.rewrite.clone())
+    Ok(Ready {
+        rewrite: Rewrite::new(&route.path, route.rewrite.clone())?,
+        conditions: Conditions::new(route.conditions.clone())?,
+    })
 }
 
 fn forward(forward: &Forward) -> Result<(), String> {
@@ -34,7 +44,9 @@ fn forward(forward: &Forward) -> Result<(), String> {
     if canary.backends.is_empty() || canary.total == 0 {
         return Err("its canary has no backend, or a share of nothing".to_owned());
     }
-    canary.header.as_ref().map_or(Ok(()), |header| field_name(&header.name))
+    let Some(header) = &canary.header else { return Ok(()) };
+    header.value.clone().map(Value::new).transpose()?;
+    field_name(&header.name)
 }
 
 fn path(matched: &PathMatch) -> Result<(), String> {
@@ -46,18 +58,6 @@ fn path(matched: &PathMatch) -> Result<(), String> {
         return Err(format!("prefix {path:?} ends with a slash"));
     }
     Ok(())
-}
-
-fn conditions(conditions: &Conditions) -> Result<(), String> {
-    let Conditions { headers, query, subprotocols } = conditions;
-    headers.iter().try_for_each(|Condition { name, .. }| field_name(name))?;
-    if query.iter().any(|Condition { name, .. }| name.is_empty()) {
-        return Err("a query parameter has no name".to_owned());
-    }
-    match subprotocols.iter().find(|name| !is_token(name.as_bytes())) {
-        Some(name) => Err(format!("{name:?} is no subprotocol")),
-        None => Ok(()),
-    }
 }
 
 fn balance(balance: &Balance) -> Result<(), String> {
@@ -74,7 +74,7 @@ fn balance(balance: &Balance) -> Result<(), String> {
     })
 }
 
-fn field_name(name: &str) -> Result<(), String> {
+pub(super) fn field_name(name: &str) -> Result<(), String> {
     if is_token(name.as_bytes()) && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use snapshot::{CanaryHeader, UpstreamId, WeightedUpstream};
 
-use super::conditions;
+use super::conditions::{self, Value};
 use crate::head::Head;
 use crate::upstream::{Choice, Upstream, Way, Weighted};
 
@@ -19,11 +19,18 @@ pub struct Forward {
 
 #[derive(Clone, Debug)]
 struct Canary {
-    header: Option<CanaryHeader>,
+    header: Option<Header>,
     cookie: Option<String>,
     weight: u32,
     total: u32,
     backends: Vec<Weighted>,
+}
+
+#[derive(Clone, Debug)]
+struct Header {
+    name: String,
+    /// Absent: `always` and `never` decide.
+    value: Option<Value>,
 }
 
 impl Forward {
@@ -43,7 +50,7 @@ impl Forward {
         let snapshot::Forward { backends, canary, standby } = forward;
         let standby = standby.map(|upstream| WeightedUpstream { upstream, weight: 1 });
         let canary = canary.map(|canary| Canary {
-            header: canary.header,
+            header: canary.header.and_then(Header::new),
             cookie: canary.cookie,
             weight: canary.weight,
             total: canary.total,
@@ -78,11 +85,19 @@ impl Canary {
     }
 
     fn decided_by(&self, head: &Head) -> Option<bool> {
-        let by_header = self.header.as_ref().and_then(|CanaryHeader { name, value }| match value {
+        let by_header = self.header.as_ref().and_then(|Header { name, value }| match value {
             Some(value) => conditions::has(head, name, value).then_some(true),
             None => always_or_never(head.fields.get(name)),
         });
         by_header.or_else(|| always_or_never(head.cookie(self.cookie.as_deref()?)))
+    }
+}
+
+impl Header {
+    /// None where its value cannot be asked: such a section is not served.
+    fn new(header: CanaryHeader) -> Option<Self> {
+        let value = header.value.map(Value::new).transpose().ok()?;
+        Some(Self { name: header.name, value })
     }
 }
 
@@ -109,7 +124,7 @@ mod tests {
 
     fn canary(value: Option<&str>, weight: u32, total: u32) -> Canary {
         let value = value.map(|value| ValueMatch::Exact(value.to_owned()));
-        let header = Some(CanaryHeader { name: "x-canary".into(), value });
+        let header = Header::new(CanaryHeader { name: "x-canary".into(), value });
         Canary { header, cookie: Some("canary".into()), weight, total, backends: Vec::new() }
     }
 

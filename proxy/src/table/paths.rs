@@ -35,7 +35,7 @@ pub(super) struct Place<'a>(&'a mut Vec<Arc<Route>>);
 impl Place<'_> {
     /// Whether a further route could ever be reached: not behind one that takes whatever comes.
     pub(super) fn is_open(&self) -> bool {
-        self.0.last().is_none_or(|last| last.conditions.count() > 0)
+        self.0.last().is_none_or(|last| !last.conditions.ask_for_nothing())
     }
 
     pub(super) fn push(&mut self, route: Route) {

@@ -39,11 +39,13 @@ fn build(snapshot: &Snapshot, previous: &Table) -> (Table, Vec<Quarantined>) {
     (table, quarantined)
 }
 
+const CLIENT: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
 /// The route of a GET. The host may be one that no head can have.
 fn select<'a>(table: &'a Table, host: &str, path: &str) -> Option<&'a Arc<Route>> {
     let mut head = Head::get("a", path);
     head.host = host.to_owned();
-    table.select(&head)
+    table.select(&head, CLIENT)
 }
 
 fn upstream_id(service: &str) -> UpstreamId {
@@ -156,7 +158,7 @@ fn a_path_of_slashes_costs_neither_the_stack_nor_the_routes_beside_it() {
 }
 
 fn owner<'a>(table: &'a Table, host: &str, target: &str) -> Option<&'a str> {
-    Some(&table.select(&Head::get(host, target))?.id.owner.name)
+    Some(&table.select(&Head::get(host, target), CLIENT)?.id.owner.name)
 }
 
 fn parameter(name: &str, value: &str) -> Conditions {
@@ -413,8 +415,11 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
     assert_eq!(served(&table, Some("plain.y")), None);
     assert!(!table.has_certificate("plain.y"));
     let default_certificate = Some(secret("default"));
-    let listener =
-        snapshot::Listener { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], default_certificate };
+    let listener = snapshot::Listener {
+        trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        proxy_protocol_from: vec!["10.1.0.0/16".parse().unwrap()],
+        default_certificate,
+    };
     snapshot.insert(Key::Listener(ListenerName::Https), &Section::Listener(listener));
     let (table, _) = build(&snapshot, &table);
     let config = |name: &str| table.tls_config(Some(name));
@@ -436,6 +441,14 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
     assert_eq!(served(&table, None), der("default"));
     assert_eq!(table.trusted_proxies(ListenerName::Https).len(), 1);
     assert!(table.trusted_proxies(ListenerName::Http).is_empty());
+    for (listener, peer, announces) in [
+        (ListenerName::Https, "10.1.2.3", true),
+        (ListenerName::Https, "::ffff:10.1.2.3", true),
+        (ListenerName::Https, "10.2.2.3", false),
+        (ListenerName::Http, "10.1.2.3", false),
+    ] {
+        assert_eq!(table.announces(listener, peer.parse().unwrap()), announces, "{listener:?} {peer}");
+    }
     snapshot.remove(&Key::Listener(ListenerName::Https));
     let (table, _) = build(&snapshot, &table);
     assert_eq!(served(&table, None), None);

@@ -66,7 +66,7 @@ fn route() -> (Arc<Live>, Picked) {
     let (table, quarantined) = Table::build(generation, sections, &empty, SystemTime::now());
     assert!(quarantined.is_empty());
     table.install();
-    let route = table.select(&Head::get(HOST, "/")).unwrap();
+    let route = table.select(&Head::get(HOST, "/"), [127, 0, 0, 1].into()).unwrap();
     let Action::Forward(forward) = &route.action else { panic!("the route forwards") };
     (route.live.clone(), choose(forward.backends(), Way::LeastConnections, &[], Instant::now()).unwrap())
 }

@@ -24,6 +24,11 @@ fn view(outcome: &Outcome) -> Value {
         for route in section.pointer_mut("/Host/routes").and_then(Value::as_array_mut).into_iter().flatten() {
             leave_out_defaults(route);
         }
+        if let Some(listener) = section.pointer_mut("/Listener").and_then(Value::as_object_mut)
+            && listener["proxy_protocol_from"] == json!([])
+        {
+            listener.remove("proxy_protocol_from");
+        }
         for der in
             section.pointer_mut("/Certificate/Pair/chain").and_then(Value::as_array_mut).into_iter().flatten()
         {
@@ -60,12 +65,13 @@ fn report_view(report: &translate::Report) -> Value {
 /// What nobody set is not written, so that what somebody did set is seen.
 fn leave_out_defaults(route: &mut Value) {
     let defaults = json!({
-        "conditions": {"headers": [], "query": [], "subprotocols": []},
+        "conditions": {"headers": [], "query": [], "subprotocols": [], "clients": []},
         "redirect": "Never",
         "balance": "LeastConnections",
         "rewrite": {"path": null, "host": null},
         "max_body": null,
         "access_log": true,
+        "access": {"allow": [], "deny": [], "origins": []},
         "timeouts": snapshot::Timeouts::default(),
     });
     if let Some(forward) = route.pointer_mut("/action/Forward").and_then(Value::as_object_mut) {

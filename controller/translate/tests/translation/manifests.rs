@@ -33,6 +33,8 @@ struct SettingsDocument {
     #[serde(default)]
     trusted_proxies: Vec<ipnet::IpNet>,
     #[serde(default)]
+    proxy_protocol_from: Vec<ipnet::IpNet>,
+    #[serde(default)]
     loopback_endpoints: bool,
     built_in_class: Option<String>,
     class_by_name: Option<String>,
@@ -82,6 +84,7 @@ fn settings(document: SettingsDocument) -> Settings {
             CertificateKey { namespace: namespace.into(), secret: secret.into() }
         }),
         trusted_proxies: document.trusted_proxies,
+        proxy_protocol_from: document.proxy_protocol_from,
         loopback_endpoints: document.loopback_endpoints,
         built_in_class: document.built_in_class,
         class_by_name: document.class_by_name,

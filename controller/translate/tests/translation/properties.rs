@@ -53,9 +53,24 @@ fn annotations() -> impl Strategy<Value = Value> {
         "longhaul.dev/websocket-only",
         "longhaul.dev/hash-on",
         "longhaul.dev/rewrite-prefix",
+        "longhaul.dev/allow-origins",
+        "nginx.ingress.kubernetes.io/denylist-source-range",
     ]);
-    let value =
-        word(&["1h", "60", "0", "true", "ours", "", "1.3", "a,b", "path", "/x", "10.0.0.1:80,[::1]:81,x"]);
+    let value = word(&[
+        "1h",
+        "60",
+        "0",
+        "true",
+        "ours",
+        "",
+        "1.3",
+        "a,b",
+        "path",
+        "/x",
+        "10.0.0.1:80,[::1]:81,x",
+        "10.0.0.1, ::/0",
+        "SameHost",
+    ]);
     proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
 }
 
@@ -111,16 +126,21 @@ fn class() -> impl Strategy<Value = Value> {
 
 fn ws_route() -> impl Strategy<Value = Value> {
     let value = || {
-        let kind = proptest::sample::select(&["Exact", "Prefix"]);
-        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2"]))
+        let kind = proptest::sample::select(&["Exact", "Prefix", "Regex"]);
+        (word(&["X-A", "x-a", "x-b", "a b"]), kind, word(&["1", "2", "("]))
             .prop_map(|(name, kind, value)| json!({"name": name, "type": kind, "value": value}))
     };
     let subprotocol = word(&["a", "b", "a b"]).prop_map(Value::from);
-    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), list(subprotocol));
-    let condition = matched.prop_map(|(exact, path, headers, query, subprotocols)| {
+    let clients = list(word(&["10.0.0.0/8", "::1", "x"]).prop_map(Value::from));
+    let lists = (list(subprotocol), clients);
+    let matched = (proptest::bool::weighted(0.2), path(), list(value()), list(value()), lists);
+    let condition = matched.prop_map(|(exact, path, headers, query, (subprotocols, clients))| {
         let kind = if exact { "Exact" } else { "Prefix" };
         let path = json!({"type": kind, "value": path});
-        json!({"path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols})
+        json!({
+            "path": path, "headers": headers, "queryParams": query, "subprotocols": subprotocols,
+            "clientCIDRs": clients,
+        })
     });
     let backend = (name(), port(), maybe((-1..3).prop_map(Value::from)))
         .prop_map(|(service, port, weight)| json!({"service": service, "port": port, "weight": weight}));
@@ -133,11 +153,13 @@ fn ws_route() -> impl Strategy<Value = Value> {
     ];
     let rewrite = maybe(word(&["/x", "x"]).prop_map(Value::from));
     let size = maybe(word(&["1k", "0", "many"]).prop_map(Value::from));
+    let allow = maybe(list(word(&["10.0.0.0/8", "::1", "x"]).prop_map(Value::from)));
+    let size = (size, allow);
     let settings = (maybe(duration), hash_on, rewrite, size, any::<Option<bool>>(), any::<Option<bool>>());
-    let policy = maybe(settings.prop_map(|(idle, hash_on, prefix, size, redirect, log)| {
+    let policy = maybe(settings.prop_map(|(idle, hash_on, prefix, (size, allow), redirect, log)| {
         json!({
             "timeouts": {"idle": idle}, "loadBalancing": {"hashOn": hash_on}, "rewrite": {"prefix": prefix},
-            "limits": {"bodySize": size}, "redirectToTLS": redirect, "accessLog": log,
+            "limits": {"bodySize": size}, "redirectToTLS": redirect, "accessLog": log, "access": {"allow": allow},
         })
     }));
     let rule = (name(), list(condition), any::<bool>(), list(backend), policy).prop_map(

@@ -1,27 +1,22 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
 use super::super::parse::{
-    backends, canary, nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
-    nginx_load_balance, nginx_read, nginx_redirect, nginx_send, snippet_protects,
+    backends, canary, nginx_access_log, nginx_allowlist, nginx_body_size, nginx_connect, nginx_denylist,
+    nginx_force_redirect, nginx_hash_by, nginx_load_balance, nginx_read, nginx_redirect, nginx_send,
+    snippet_protects,
 };
 use super::super::{Annotation, Inert, not_applicable, not_yet, refused, served};
 
 /// Values.
 const SECONDS: &str = "whole seconds above 0, or a duration with unit";
 const GO_BOOLEAN: &str = "`true` or `false`, as Go reads them";
-
-/// A list of networks that keeps nobody out: what cert-manager writes on the Ingress of each challenge.
-const EVERYBODY: Inert = Inert::Values(&["0.0.0.0/0,::/0"]);
+const NETWORKS: &str = "a comma list of CIDRs and addresses";
 
 /// In the order of its own documentation.
 pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/server-alias", "Further hosts for the rules of this Ingress, with the certificate of its first one where `spec.tls` names no other. No regular expressions.", backends::aliases).takes("a comma list of names, which may begin with `*.`", "none", "www.example.com"),
-    not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok")
-        .security()
-        .inert(EVERYBODY),
-    not_yet("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of allowlist-source-range.")
-        .security()
-        .inert(EVERYBODY),
+    served("nginx.ingress.kubernetes.io/allowlist-source-range", "Networks of clients that are let in; all others get 403.", nginx_allowlist).takes(NETWORKS, "everybody", "10.0.0.0/8, 192.0.2.7").security(),
+    served("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of `allowlist-source-range`, which counts where both are set.", nginx_allowlist).takes(NETWORKS, "everybody", "10.0.0.0/8").security(),
     not_yet(
         "nginx.ingress.kubernetes.io/backend-protocol",
         "AUTO_HTTP,HTTP,HTTPS,GRPC,GRPCS,FCGI (case-insensitive)",
@@ -80,7 +75,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
     not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
     served("nginx.ingress.kubernetes.io/default-backend", "A Service of this namespace, by its first port, that gets what no endpoint of the backend is there for.", backends::standby).takes("a name", "none", "maintenance"),
-    not_yet("nginx.ingress.kubernetes.io/denylist-source-range", "comma CIDRs/IPs").security(),
+    served("nginx.ingress.kubernetes.io/denylist-source-range", "Networks of clients that get 403, even where they are allowed.", nginx_denylist).takes(NETWORKS, "nobody", "192.0.2.0/24").security(),
     not_applicable(
         "nginx.ingress.kubernetes.io/disable-proxy-intercept-errors",
         "bool",

@@ -1,15 +1,17 @@
 //! Our own keys.
 
 use super::super::parse::{
-    own_access_log, own_body_size, own_cipher_suites, own_connect, own_handshake, own_hash_on, own_idle,
-    own_load_balancing, own_redirect, own_request, own_rewrite_path, own_rewrite_prefix, own_send,
-    own_subprotocols, own_tls_version, own_upstream_host, own_websocket_only,
+    own_access_log, own_allow_cidrs, own_allow_origins, own_body_size, own_cipher_suites, own_connect,
+    own_deny_cidrs, own_handshake, own_hash_on, own_idle, own_load_balancing, own_redirect, own_request,
+    own_rewrite_path, own_rewrite_prefix, own_send, own_subprotocols, own_tls_version, own_upstream_host,
+    own_websocket_only,
 };
 use super::super::{Annotation, Inert, not_yet, refused, served};
 
 /// Values.
 const DURATION: &str = "a duration with unit (h, m, s, ms); `0s`: no limit";
 const BOOLEAN: &str = "`true` or `false`";
+const NETWORKS: &str = "a comma list of CIDRs and addresses";
 
 /// In the order of the documentation.
 pub(super) static ROWS: &[Annotation] = &[
@@ -51,9 +53,9 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("longhaul.dev/handshake-burst", "Handshakes above the rate at once."),
     not_yet("longhaul.dev/handshake-max-wait", "How long a handshake waits for its turn."),
     served("longhaul.dev/max-body-size", "The longest body of a plain request; a longer one gets 413.", own_body_size).takes("a quantity; `0`: no limit", "no limit", "10Mi"),
-    not_yet("longhaul.dev/allow-cidrs", "Client networks that are let in.").security(),
-    not_yet("longhaul.dev/deny-cidrs", "Client networks that are kept out.").security(),
-    not_yet("longhaul.dev/allow-origins", "Origins that are let in.").security(),
+    served("longhaul.dev/allow-cidrs", "Networks of clients that are let in; all others get 403.", own_allow_cidrs).takes(NETWORKS, "everybody", "10.0.0.0/8, 2001:db8::/32").security(),
+    served("longhaul.dev/deny-cidrs", "Networks of clients that get 403, even where they are allowed.", own_deny_cidrs).takes(NETWORKS, "nobody", "192.0.2.7").security(),
+    served("longhaul.dev/allow-origins", "Origins of the pages that may open WebSockets; other pages' handshakes get 403. `*` stands for one or more characters of one label of the host, or for any port. A handshake without an Origin comes from no page and is let in; plain requests are not looked at.", own_allow_origins).takes("a comma list of origins, `SameHost` or `null`", "every origin", "SameHost, https://*.example.com").security(),
     not_yet("longhaul.dev/auth-service", "NAME:PORT/PATH of the authentication service.").security(),
     not_yet("longhaul.dev/auth-url", "URL of the authentication service.").security(),
     not_yet("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets.").security(),

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use super::access::Access;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
 
@@ -69,6 +71,8 @@ pub struct Route {
     pub max_body: Option<u64>,
     /// Write an access record for each tunnel and request.
     pub access_log: bool,
+    /// Who may come in.
+    pub access: Access,
     /// How long things may take.
     pub timeouts: Timeouts,
 }
@@ -87,6 +91,7 @@ impl Route {
             rewrite: Rewrite::default(),
             max_body: None,
             access_log: true,
+            access: Access::default(),
             timeouts: Timeouts::default(),
         }
     }
@@ -101,12 +106,21 @@ pub struct Conditions {
     pub query: Vec<Condition>,
     /// The client offers one of these WebSocket subprotocols. Empty: nothing is asked of them.
     pub subprotocols: Vec<String>,
+    /// The client is of one of these networks. Empty: of any.
+    pub clients: Vec<IpNet>,
 }
 
 impl Conditions {
+    /// How many of them are regular expressions.
+    pub fn patterns(&self) -> usize {
+        let all = self.headers.iter().chain(&self.query);
+        all.filter(|condition| matches!(condition.value, ValueMatch::Regex(_))).count()
+    }
+
     /// How many there are: of two routes for one path the one with more comes first.
     pub fn count(&self) -> usize {
-        self.headers.len() + self.query.len() + usize::from(!self.subprotocols.is_empty())
+        let lists = [self.subprotocols.is_empty(), self.clients.is_empty()];
+        self.headers.len() + self.query.len() + lists.into_iter().filter(|empty| !empty).count()
     }
 }
 
@@ -126,6 +140,8 @@ pub enum ValueMatch {
     Exact(String),
     /// It begins with this.
     Prefix(String),
+    /// It fits this regular expression, as [`pattern`](crate::pattern) means it.
+    Regex(String),
 }
 
 /// When a request in the clear is sent to https.

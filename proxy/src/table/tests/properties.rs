@@ -42,20 +42,26 @@ fn a_value() -> impl Strategy<Value = &'static str> {
 }
 
 fn a_condition() -> impl Strategy<Value = Condition> {
-    ("[xy]", a_value(), any::<bool>()).prop_map(|(name, value, exact)| {
-        let value = value.to_owned();
-        Condition { name, value: if exact { ValueMatch::Exact(value) } else { ValueMatch::Prefix(value) } }
-    })
+    let kind: [fn(String) -> ValueMatch; 3] = [ValueMatch::Exact, ValueMatch::Prefix, |value| {
+        // What begins with this, said in another way.
+        ValueMatch::Regex(format!("{value}.*"))
+    }];
+    ("[xy]", a_value(), proptest::sample::select(kind.to_vec()))
+        .prop_map(|(name, value, kind)| Condition { name, value: kind(value.to_owned()) })
 }
 
 /// Mostly few, so that some requests fulfil them.
 fn some_conditions() -> impl Strategy<Value = Conditions> {
     let conditions = || proptest::collection::vec(a_condition(), 0..2);
     let subprotocols = prop_oneof![2 => Just(vec![]), 1 => proptest::collection::vec("[st]", 1..3)];
+    let client = proptest::sample::select(&["192.0.2.0/25", "::/0", "192.0.2.9/32"][..]);
+    let clients = proptest::collection::vec(client.prop_map(|text| text.parse().unwrap()), 1..3);
+    let clients = prop_oneof![2 => Just(vec![]), 1 => clients];
     prop_oneof![
         1 => Just(Conditions::default()),
-        2 => (conditions(), conditions(), subprotocols)
-            .prop_map(|(headers, query, subprotocols)| Conditions { headers, query, subprotocols }),
+        2 => (conditions(), conditions(), subprotocols, clients).prop_map(
+            |(headers, query, subprotocols, clients)| Conditions { headers, query, subprotocols, clients }
+        ),
     ]
 }
 
@@ -102,6 +108,7 @@ struct Asked {
     /// With whether they are escaped.
     query: Vec<(String, &'static str, bool)>,
     subprotocols: Vec<String>,
+    client: std::net::IpAddr,
 }
 
 impl Asked {
@@ -131,6 +138,7 @@ impl Asked {
         let is = |value: &str, wanted: &ValueMatch| match wanted {
             ValueMatch::Exact(text) => value == text,
             ValueMatch::Prefix(text) => value.starts_with(text),
+            ValueMatch::Regex(text) => value.starts_with(text.strip_suffix(".*").unwrap()),
         };
         let headers = conditions.headers.iter().all(|wanted| {
             let lines: Vec<_> = self
@@ -146,7 +154,9 @@ impl Asked {
             first.is_some_and(|(_, value, _)| is(value, &wanted.value))
         });
         let offered = conditions.subprotocols.iter().any(|name| self.subprotocols.contains(name));
-        headers && query && (offered || conditions.subprotocols.is_empty())
+        let client = conditions.clients.iter().any(|network| network.contains(&self.client));
+        let client = client || conditions.clients.is_empty();
+        headers && query && client && (offered || conditions.subprotocols.is_empty())
     }
 }
 
@@ -154,9 +164,18 @@ fn a_request() -> impl Strategy<Value = Asked> {
     let fields = proptest::collection::vec(("[xyz]", a_value()), 0..3);
     let query = proptest::collection::vec(("[xyz]", a_value(), any::<bool>()), 0..3);
     let subprotocols = proptest::collection::vec("[stu]", 0..3);
-    (a_host(), a_path(), fields, query, subprotocols).prop_map(|(host, path, fields, query, subprotocols)| {
-        Asked { host, path, fields, query, subprotocols }
-    })
+    let client = proptest::sample::select(&["192.0.2.1", "192.0.2.9", "192.0.2.200", "2001:db8::1"][..]);
+    let client = client.prop_map(|text| text.parse().unwrap());
+    (a_host(), a_path(), fields, query, subprotocols, client).prop_map(
+        |(host, path, fields, query, subprotocols, client)| Asked {
+            host,
+            path,
+            fields,
+            query,
+            subprotocols,
+            client,
+        },
+    )
 }
 
 /// What a lookup means, in linear time.
@@ -203,7 +222,7 @@ proptest! {
         let (table, quarantined) = build(&snapshot, &empty());
         prop_assert!(quarantined.is_empty());
         for asked in requests {
-            let found = table.select(&asked.head()).map(|route| (*route.id).clone());
+            let found = table.select(&asked.head(), asked.client).map(|route| (*route.id).clone());
             prop_assert_eq!(found, oracle(&snapshot, &asked), "{:?}", asked);
         }
     }
@@ -277,7 +296,8 @@ fn answers(table: &Table) -> Vec<String> {
     for host in ["x", "y", "z", "a.x", "b.x", "b.a.x", "c.b.a.x"] {
         for path in ["/", "/a", "/a/", "/a/b", "/ab", "//a", "/b/a/ab", "/a/b/"] {
             for query in ["", "?x=a", "?y=ab&x=b"] {
-                let answer = table.select(&Head::get(host, &format!("{path}{query}"))).map(described);
+                let answer =
+                    table.select(&Head::get(host, &format!("{path}{query}")), super::CLIENT).map(described);
                 answers.push(format!("{host}{path}{query}: {answer:?}"));
             }
         }

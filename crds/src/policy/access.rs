@@ -1,0 +1,36 @@
+//! Who may come in: by the client's network, and for browsers by the page that asks.
+
+use ipnet::IpNet;
+
+use crate::origin::Origin;
+
+/// What one layer says about who may come in. An empty list asks for nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessPatch {
+    /// Networks of clients that are let in; all others are not.
+    pub allow: Option<Guard<Vec<IpNet>>>,
+    /// Networks of clients that are kept out, whatever is allowed.
+    pub deny: Option<Guard<Vec<IpNet>>>,
+    /// Origins of pages that may open WebSockets.
+    pub origins: Option<Guard<Vec<Origin>>>,
+}
+
+/// A setting that keeps somebody out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard<T> {
+    /// It reads.
+    Holds(T),
+    /// It does not read, so nobody is let in, unless a layer above says something else in its place.
+    Unreadable,
+}
+
+impl AccessPatch {
+    /// Lays `over` on top of this layer.
+    pub(super) fn merge(self, over: Self) -> Self {
+        Self {
+            allow: over.allow.or(self.allow),
+            deny: over.deny.or(self.deny),
+            origins: over.origins.or(self.origins),
+        }
+    }
+}
