@@ -18,7 +18,8 @@ mod section;
 pub use map::{Delta, Digest, Snapshot};
 pub use section::{
     Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition, Conditions,
-    Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis,
-    ObjectRef, PathMatch, PathRewrite, PrivateKey, Reach, Redirect, Rewrite, Route, RouteId, Section, Serves,
-    Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
+    Cors, CorsOrigin, Endpoint, Endpoints, FieldChanges, Forward, HashPart, Headers, Host, HostPattern,
+    HostTls, Hsts, Key, Listener, ListenerName, LocationPart, Millis, ObjectRef, PathMatch, PathRewrite,
+    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts,
+    TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
 };

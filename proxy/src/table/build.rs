@@ -17,10 +17,10 @@ use snapshot::{
     RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
+use super::check::Prepared;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
-use crate::forward::Rewrite;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream};
@@ -293,15 +293,15 @@ impl Builder<'_> {
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
         let checked = check::host(pattern, &host)
-            .and_then(|rewrites| Ok((rewrites, host.tls.map(|tls| self.tls(tls)).transpose()?)));
-        let (rewrites, tls) = match checked {
+            .and_then(|prepared| Ok((prepared, host.tls.map(|tls| self.tls(tls)).transpose()?)));
+        let (prepared, tls) = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let mut paths = Paths::new();
-        for (route, rewrite) in host.routes.into_iter().zip(rewrites) {
+        for (order, (route, prepared)) in host.routes.into_iter().zip(prepared).enumerate() {
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
-                place.push(self.route(route, rewrite));
+                place.push(self.route(order, route, prepared));
             }
         }
         self.put_host(pattern, Host { tls, paths });
@@ -325,7 +325,7 @@ impl Builder<'_> {
         );
         let mut paths = Paths::new();
         if let Some(mut place) = paths.place(&route.path) {
-            place.push(self.route(route, Rewrite::default()));
+            place.push(self.route(0, route, Prepared::default()));
         }
         self.put_host(pattern, Host { tls: None, paths });
     }
@@ -338,7 +338,8 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, route: snapshot::Route, rewrite: Rewrite) -> Route {
+    fn route(&mut self, order: usize, route: snapshot::Route, prepared: Prepared) -> Route {
+        let Prepared { regex, rewrite, fields } = prepared;
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -347,16 +348,21 @@ impl Builder<'_> {
             snapshot::Action::Forward(forward) => {
                 Action::Forward(Forward::new(forward, |upstream| self.referenced(upstream)))
             }
+            snapshot::Action::Redirect(to) => Action::Redirect(to),
             snapshot::Action::Broken(reason) => Action::Broken(reason),
         };
         Route {
             id: live.shared_id().clone(),
+            order,
             action,
             conditions: route.conditions,
+            app_root: route.app_root.map(String::into),
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
+            regex,
             rewrite,
+            fields,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
             max_body: route.max_body,
             timeouts: route.timeouts.into(),
