@@ -258,7 +258,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
     served("nginx.ingress.kubernetes.io/rewrite-target", "Replaces the whole path. Unless it equals the path of the rule, the paths of this Ingress, and of no other, are regular expressions: see `use-regex`. Without a group in it all paths become one.", nginx_rewrite_target).takes("a path, with `$1` to `$9` for groups of the regular expression", "the path as it came", "/$2"),
     served("nginx.ingress.kubernetes.io/ssl-redirect", "Redirect plain requests to https (308) where the host has a certificate.", nginx_redirect).takes(GO_BOOLEAN, "true where the host has a certificate", "false"),
-    served("nginx.ingress.kubernetes.io/use-regex", "The paths of this Ingress, and of no other, are regular expressions for the beginning of a path, in upper or lower case, whatever their type; without look-around. See [paths](paths.md).", nginx_use_regex).takes(GO_BOOLEAN, "false", "true"),
+    served("nginx.ingress.kubernetes.io/use-regex", "The paths of this Ingress, and of no other, are regular expressions for the beginning of a path, in upper or lower case, whatever their type; without look-around. See docs/paths.md.", nginx_use_regex).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
     not_applicable(
         "nginx.ingress.kubernetes.io/ssl-prefer-server-ciphers",
