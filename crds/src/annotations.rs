@@ -120,6 +120,14 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
             theirs.redirect = forced.or(theirs.redirect);
         }
     }
+    let cors = if nginx { parse::cors::nginx(annotations, &mut theirs.cors) } else { Vec::new() };
+    let alone = parse::redirects::alone(annotations, &theirs.ingress.redirects);
+    for (key, message, remedy) in
+        cors.into_iter().chain(alone).chain(parse::cors::own(annotations, &own.cors, &theirs.cors))
+    {
+        let message = message.to_owned();
+        reader.report(&key, Severity::Warning, "UnsupportedValue", message, remedy);
+    }
     reader.check_together(annotations, &mut own);
     reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);

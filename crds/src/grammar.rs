@@ -109,6 +109,17 @@ pub const ORIGIN: Grammar = Grammar {
     holds: |text| crate::origin::Origin::read(text).is_some(),
 };
 
+/// An origin whose pages may read responses: `*`, `null`, or scheme, host and perhaps a port, of which the host's first
+/// label may be `*`.
+pub const CORS_ORIGIN: Grammar = Grammar {
+    pattern: concat!(
+        r"^(\*|null|[A-Za-z][-+.A-Za-z0-9]*://(\*\.)?",
+        r"[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*(:[1-9][0-9]{0,4})?)$"
+    ),
+    words: "an origin such as https://app.example.com, or https://*.example.com for one label, or *, or null",
+    holds: cors_origin,
+};
+
 /// The name of a Service's port: `IANA_SVC_NAME`, RFC 6335, section 5.1. Its length (15) is the schema's business.
 pub const PORT_NAME: Grammar = Grammar {
     pattern: "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$",
@@ -135,7 +146,7 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 12] = [
+const ALL: [Grammar; 13] = [
     TOKEN,
     FIELD_VALUE,
     PARAMETER,
@@ -145,6 +156,7 @@ const ALL: [Grammar; 12] = [
     AUTHORITY,
     NETWORK,
     ORIGIN,
+    CORS_ORIGIN,
     PORT_NAME,
     LABEL,
     OBJECT_NAME,
@@ -182,6 +194,19 @@ fn label(text: &str) -> bool {
     inner && edge(text.bytes().next()) && edge(text.bytes().last())
 }
 
+fn cors_origin(text: &str) -> bool {
+    if matches!(text, "*" | "null") {
+        return true;
+    }
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let in_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte);
+    let host = host.strip_prefix("*.").unwrap_or(host);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(in_scheme)
+        && !host.starts_with('[')
+        && authority(host)
+}
+
 fn authority(text: &str) -> bool {
     let port = |port: &str| {
         port.len() <= 5 && !port.starts_with('0') && port.parse::<u16>().is_ok() && !port.starts_with('+')
@@ -204,7 +229,22 @@ mod tests {
 
     #[test]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 12] = [
+        let cases: [(Grammar, &[&str], &[&str]); 13] = [
+            (
+                CORS_ORIGIN,
+                &["*", "null", "https://a.test", "http://*.a.test:8080", "capacitor://localhost"],
+                &[
+                    "",
+                    "a.test",
+                    "https://",
+                    "https://*",
+                    "https://a/",
+                    "https://a.*.b",
+                    "1://a",
+                    "://a",
+                    "https://[::1]",
+                ],
+            ),
             (TOKEN, &["X-Tenant", "a", "graphql-transport-ws"], &["", "a b", "a:", "é", "a\n"]),
             (FIELD_VALUE, &["", "a b\tc", "é"], &["a\r\nb", "\0", "a\n", "\u{7f}"]),
             (PARAMETER, &["v", "a b", "é"], &["", "a\nb"]),
@@ -296,7 +336,8 @@ mod tests {
             for grammar in ALL {
                 let matches = Regex::new(grammar.pattern).unwrap().is_match(&text);
                 // Two things are beyond a pattern: a port's range and the parts of an IPv6 address.
-                let looser = [AUTHORITY, NETWORK, ORIGIN].iter().any(|one| one.pattern == grammar.pattern) && matches;
+                let looser =
+                    [AUTHORITY, NETWORK, ORIGIN, CORS_ORIGIN].iter().any(|one| one.pattern == grammar.pattern) && matches;
                 prop_assert!(grammar.holds(&text) == matches || looser, "{:?}: {}", text, grammar.pattern);
             }
         }

@@ -3,11 +3,17 @@
 
 mod access;
 mod canary;
+pub mod cors;
+pub mod headers;
+pub mod redirects;
 
 pub use access::{AccessPatch, Guard};
 pub use canary::CanaryPatch;
 
 use crate::duration::Duration;
+use crate::policy::cors::CorsPatch;
+use crate::policy::headers::{HeadersPatch, HstsPatch};
+use crate::policy::redirects::RedirectsPatch;
 use crate::tls::{CipherSuite, TlsVersion};
 
 /// What one layer says about a route.
@@ -19,6 +25,12 @@ pub struct PolicyPatch {
     pub load_balancing: LoadBalancingPatch,
     /// What is sent upstream in place of what came.
     pub rewrite: RewritePatch,
+    /// Fields of requests and responses.
+    pub headers: HeadersPatch,
+    /// What pages of other origins may do.
+    pub cors: CorsPatch,
+    /// What browsers are told about TLS.
+    pub hsts: HstsPatch,
     /// The longest body of a request, in bytes; 0: no limit.
     pub max_body: Option<u64>,
     /// When plain requests are answered with 308 to https.
@@ -100,6 +112,8 @@ pub struct RewritePatch {
 pub enum PathRewrite {
     /// In place of the path, or prefix of it, that the route matches.
     Prefix(String),
+    /// In place of the whole path, with `$1` to `$9` for groups of the regular expression that the route matches.
+    Template(String),
     /// In place of the whole path.
     Whole(String),
 }
@@ -134,6 +148,13 @@ pub struct IngressPatch {
     pub service_address: Option<bool>,
     /// The Service that gets requests for which no endpoint of the backend is there.
     pub standby: Option<String>,
+    /// Its paths are regular expressions.
+    pub use_regex: Option<bool>,
+    /// What backends are told in `X-Forwarded-Prefix` where the path is rewritten, with groups as in
+    /// [`PathRewrite::Template`].
+    pub forwarded_prefix: Option<String>,
+    /// Where clients are sent instead.
+    pub redirects: RedirectsPatch,
 }
 
 impl PolicyPatch {
@@ -149,6 +170,9 @@ impl PolicyPatch {
                 path: over.rewrite.path.or(self.rewrite.path),
                 host: over.rewrite.host.or(self.rewrite.host),
             },
+            headers: self.headers.merge(over.headers),
+            cors: self.cors.merge(over.cors),
+            hsts: self.hsts.merge(&over.hsts),
             max_body: over.max_body.or(self.max_body),
             redirect: over.redirect.or(self.redirect),
             access_log: over.access_log.or(self.access_log),
@@ -181,6 +205,9 @@ impl IngressPatch {
             aliases: over.aliases.or(self.aliases),
             service_address: over.service_address.or(self.service_address),
             standby: over.standby.or(self.standby),
+            use_regex: over.use_regex.or(self.use_regex),
+            forwarded_prefix: over.forwarded_prefix.or(self.forwarded_prefix),
+            redirects: self.redirects.merge(over.redirects),
         }
     }
 }
@@ -190,6 +217,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::policy::headers::ChangesPatch;
 
     fn patch() -> impl Strategy<Value = PolicyPatch> {
         let duration = || proptest::option::of((0u64..1_000).prop_map(|s| Duration::from_secs(s).unwrap()));
@@ -208,7 +236,13 @@ mod tests {
         (times, redirect, policy, hash_on, path, others).prop_map(
             |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, others)| {
                 let (max_body, access_log, websocket_only, origins) = others;
+                let set =
+                    Some(vec![("a".to_owned(), format!("{max_body:?}"))]).filter(|_| access_log.is_some());
+                let fields = ChangesPatch { set, ..ChangesPatch::default() };
                 PolicyPatch {
+                    headers: HeadersPatch { request: fields, ..HeadersPatch::default() },
+                    cors: CorsPatch { max_age: max_body, ..CorsPatch::default() },
+                    hsts: HstsPatch { preload: access_log, ..HstsPatch::default() },
                     timeouts: TimeoutsPatch { connect, handshake, idle, send, request },
                     load_balancing: LoadBalancingPatch { policy, hash_on },
                     rewrite: RewritePatch { path, host: None },
@@ -242,6 +276,9 @@ mod tests {
             prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
             prop_assert_eq!(merged.access.origins, b.access.origins.or(a.access.origins));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
+            prop_assert_eq!(merged.cors.max_age, b.cors.max_age.or(a.cors.max_age));
+            prop_assert_eq!(merged.hsts.preload, b.hsts.preload.or(a.hsts.preload));
+            prop_assert_eq!(merged.headers.request.set, b.headers.request.set.or(a.headers.request.set));
             prop_assert_eq!(merged.timeouts.idle, b.timeouts.idle.or(a.timeouts.idle));
         }
     }

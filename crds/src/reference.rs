@@ -126,6 +126,13 @@ fn kind(schema: &Value) -> String {
         Some("integer") => {
             format!("number from {} to {}", plain(&schema["minimum"]), plain(&schema["maximum"]))
         }
+        Some("object") if schema["additionalProperties"].is_object() => {
+            format!(
+                "up to {} names, each with {}",
+                schema["maxProperties"],
+                kind(&schema["additionalProperties"])
+            )
+        }
         Some("boolean") => "bool".into(),
         Some("string") => "text".into(),
         Some(other) => other.into(),

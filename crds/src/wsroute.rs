@@ -15,7 +15,10 @@ use kube::{CustomResource, CustomResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use policy::{Access, BalancingPolicy, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole};
+pub use policy::{
+    Access, BalancingPolicy, Cors, HashOn, Headers, Hsts, Limits, LoadBalancing, Policy, RequestHeaders,
+    ResponseHeaders, Rewrite, Timeouts, Whole,
+};
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 
 use crate::tls::{CipherSuite, TlsVersion};

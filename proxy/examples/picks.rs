@@ -64,6 +64,7 @@ fn backends(endpoints: u32) -> Vec<Weighted> {
     let (head, _) = head.ok().flatten().expect("it is whole");
     match &table.select(&head, [127, 0, 0, 1].into()).expect("the route takes everything").action {
         Action::Forward(forward) => forward.backends().to_vec(),
+        Action::Redirect(to) => unreachable!("{to:?}"),
         Action::Broken(reason) => unreachable!("{reason}"),
     }
 }

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use proxy::body::{Delimiter, Output, write_chunk, write_last_chunk};
+use proxy::fields::Additions;
 use proxy::forward::{
     Outgoing, Peer, client_address, plain_request, request_id, response_fields, trailer_fields,
 };
@@ -59,13 +60,13 @@ pub(crate) fn response_head(data: &[u8]) {
     let Ok(Some((head, _))) = whole else { return };
 
     let mut fields = Vec::new();
-    response_fields(&head, &mut fields);
+    response_fields(&head, &Additions::default(), &mut fields);
     let rewritten = [b"HTTP/1.1 200 OK\r\n".as_slice(), &fields, b"\r\n"].concat();
     if head.fields.len() < MAX_FIELDS && rewritten.len() <= MAX_HEAD {
         let again = ResponseParser::default().parse(&rewritten, to_head).expect("what we write we take");
         assert_eq!(again.expect("it is whole").1, rewritten.len());
     }
-    handshake::response(&head, &mut fields);
+    handshake::response(&head, &Additions::default(), &mut fields);
 }
 
 /// A chunked body.

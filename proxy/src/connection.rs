@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::dial::{self, Answered, DialError};
+use crate::fields::Additions;
 use crate::forward::{self, Peer};
 use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
@@ -117,6 +118,11 @@ impl Asking {
             port: self.port,
             request_id: &self.id,
         }
+    }
+
+    /// What its answer gets beside, or in place of, what the upstream says.
+    pub(crate) fn additions<'a>(&'a self, route: &'a Route) -> Additions<'a> {
+        route.additions(&self.head, forward::client_scheme(&self.head, &self.peer()))
     }
 
     /// The beginning of a record; the caller fills in how it ended.
@@ -283,7 +289,7 @@ impl Connection {
     async fn upgrade(&mut self, asking: &Asking, route: &Route, choice: Choice<'_>, offer: Offer) -> Next {
         let telemetry = self.home.shared.telemetry.clone();
         let mut request = Vec::with_capacity(1024);
-        handshake::request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut request);
+        handshake::request(&route.outgoing(&asking.head), &asking.peer(), &mut request);
         let answered = {
             let shaking = dial::shake_hands(choice, route, &telemetry, (&request, &offer));
             tokio::select! {
@@ -300,7 +306,7 @@ impl Connection {
         }
         let Answered { stream, head, ahead, picked } = answered;
         let mut response = Vec::with_capacity(512);
-        handshake::response(&head, &mut response);
+        handshake::response(&head, &asking.additions(route), &mut response);
         if self.write(route, &response).await.is_err() {
             return self.abandoned(asking, route);
         }

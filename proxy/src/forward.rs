@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::fields::{Additions, Changes};
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, ResponseHead, Version, authority};
 
@@ -46,6 +47,9 @@ const HOP_BY_HOP: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// What was cut off a path before it went upstream.
+const PREFIX: &str = "X-Forwarded-Prefix";
 
 /// Fields of a request that we write ourselves, whatever the client sent.
 const OURS: [&str; 9] = [
@@ -102,9 +106,17 @@ pub fn request_fields(outgoing: &Outgoing<'_>, peer: &Peer<'_>, out: &mut Vec<u8
         field("Host", outgoing.host.as_bytes(), out);
     }
     for (name, value) in head.fields.iter() {
-        if !is_nominated(name, &nominated) && passes_upstream(name, peer.trusted) {
+        let changed = outgoing.changes.is_some_and(|changes| changes.drops(name))
+            || (outgoing.prefix.is_some() && name.replace('_', "-").eq_ignore_ascii_case(PREFIX));
+        if !changed && !is_nominated(name, &nominated) && passes_upstream(name, peer.trusted) {
             field(name, value, out);
         }
+    }
+    if let Some(prefix) = &outgoing.prefix {
+        field(PREFIX, prefix.as_bytes(), out);
+    }
+    for (name, value) in outgoing.changes.into_iter().flat_map(Changes::lines) {
+        field(name, value.as_bytes(), out);
     }
     forwarding_fields(head, peer, out);
 }
@@ -211,17 +223,21 @@ pub fn trailer_fields(head: &Head, trailers: &Fields, out: &mut Vec<u8>) {
 
 /// Writes the end-to-end fields of a response. Content-Length is among them, except where it means nothing (1xx,
 /// 204); Transfer-Encoding and Connection are for the caller to add.
-pub fn response_fields(head: &ResponseHead, out: &mut Vec<u8>) {
+pub fn response_fields(head: &ResponseHead, additions: &Additions<'_>, out: &mut Vec<u8>) {
     let nominated = nominated(&head.fields);
     let without_length = matches!(head.status, 100..=199 | 204);
     for (name, value) in head.fields.iter() {
         let lower = name.to_ascii_lowercase();
         let dropped = HOP_BY_HOP.contains(&lower.as_str())
             || is_nominated(name, &nominated)
+            || additions.drops(name)
             || (without_length && lower == "content-length");
         if !dropped {
             field(name, value, out);
         }
+    }
+    for (name, value) in additions.lines() {
+        field(name, value.as_bytes(), out);
     }
 }
 

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest as _, Sha1};
 
+use crate::fields::Additions;
 use crate::forward::{Outgoing, Peer, request_fields, response_fields};
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, Method, Refusal, ResponseHead, Version, trim};
@@ -179,10 +180,10 @@ fn accept(key: &str) -> String {
 }
 
 /// Writes the whole head of the 101 for the client.
-pub fn response(head: &ResponseHead, out: &mut Vec<u8>) {
+pub fn response(head: &ResponseHead, additions: &Additions<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
     );
-    response_fields(head, out);
+    response_fields(head, additions, out);
     out.extend_from_slice(b"\r\n");
 }

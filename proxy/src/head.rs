@@ -28,7 +28,7 @@ pub use framing::Framing;
 pub(crate) use lines::{Fault, Lines};
 pub use request::RequestParser;
 pub use response::{ResponseError, ResponseFraming, ResponseHead, ResponseParser};
-pub(crate) use target::{authority, is_path};
+pub(crate) use target::{authority, is_path, normalised};
 
 /// The longest head that is taken, empty lines before it and the empty line behind it included.
 pub const MAX_HEAD: usize = 32 * 1024;

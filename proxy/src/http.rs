@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
+use crate::fields::Additions;
 use crate::forward;
 use crate::head::{self, Framing, Head, Refusal, Version};
 use crate::table::Route;
@@ -55,12 +56,13 @@ pub(crate) async fn serve(
     }
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
-    forward::plain_request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut head);
+    forward::plain_request(&route.outgoing(&asking.head), &asking.peer(), &mut head);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
+    let additions = asking.additions(route);
     let service = service_fn(|request| {
-        let client = Client { account: account.clone(), trailers: trailers.clone() };
+        let client = Client { account: account.clone(), trailers: trailers.clone(), additions: &additions };
         let (home, route) = (home.clone(), route.clone());
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
@@ -92,8 +94,10 @@ pub(crate) async fn serve(
 
 /// What a response is for, besides being sent.
 #[derive(Clone)]
-struct Client {
+struct Client<'a> {
     account: Account,
+    /// What the route adds to it.
+    additions: &'a Additions<'a>,
     /// Where trailers go, for a client that takes them.
     trailers: Option<TrailerSlot>,
 }
@@ -144,7 +148,7 @@ async fn forward_request(
     home: &Arc<Home>,
     (route, choice): (&Route, Choice<'_>),
     request: Request<Incoming>,
-    client: Client,
+    client: Client<'_>,
 ) -> Result<Response<ResponseBody>, DialError> {
     let method = request.method().clone();
     let mut request = for_upstream(request, client.trailers.is_some());
@@ -258,7 +262,7 @@ fn answer(
     route: &Route,
     (response, sender, picked): (Response<Incoming>, Sender, Picked),
     method: &Method,
-    Client { account, trailers }: Client,
+    Client { account, trailers, additions }: Client<'_>,
 ) -> Result<Response<ResponseBody>, DialError> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -269,6 +273,7 @@ fn answer(
         return Err(DialError::Protocol(picked.address(), what.into()));
     }
     let nominated = drop_hop_by_hop(&mut parts.headers);
+    add_to(&mut parts.headers, additions);
     if trailers.is_none() {
         parts.headers.remove(header::TRAILER);
     }
@@ -318,6 +323,22 @@ fn drop_hop_by_hop(fields: &mut HeaderMap) -> Vec<HeaderName> {
         fields.remove(name);
     }
     nominated
+}
+
+/// What the route changes of the upstream's answer.
+fn add_to(fields: &mut HeaderMap, additions: &Additions<'_>) {
+    let dropped: Vec<_> = fields.keys().filter(|name| additions.drops(name.as_str())).cloned().collect();
+    for name in dropped {
+        fields.remove(name);
+    }
+    for (name, value) in additions.lines() {
+        // Both were checked when the table was built.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
+            fields.append(name, value);
+        }
+    }
 }
 
 /// One plain Content-Length, of the body that there is; none for a body that is delimited otherwise. What an

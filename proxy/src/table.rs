@@ -36,7 +36,9 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
-use snapshot::{Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RouteId, Serves, Snapshot};
+use snapshot::{
+    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, RouteId, Serves, Snapshot,
+};
 use tokio::time::Instant;
 
 use self::build::Upstreams;
@@ -46,9 +48,11 @@ pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
 use crate::access::Access;
-use crate::forward::Rewrite;
+use crate::fields::{Additions, Fields};
+use crate::forward::{Outgoing, Rewrite};
 use crate::head::Head;
 use crate::networks::Networks;
+use crate::path_regex::PathRegex;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::{Policies, Policy};
 use crate::upstream::{Census, Choice, Way};
@@ -100,10 +104,16 @@ struct Listener {
 pub struct Route {
     /// Identity across generations.
     pub id: Arc<RouteId>,
+    /// Its place among the routes of its host, by precedence.
+    pub order: usize,
     /// Where to.
     pub action: Action,
+    /// What its path must match, where that is a regular expression.
+    pub regex: Option<PathRegex>,
     /// What else a request of its path must fulfil.
     pub conditions: Conditions,
+    /// Where a plain request for the path `/` is sent instead.
+    pub app_root: Option<Box<str>>,
     /// Which requests it takes.
     pub serves: Serves,
     /// Whether requests of the plain listener are answered with 308.
@@ -112,6 +122,8 @@ pub struct Route {
     pub balance: Balance,
     /// What goes upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
+    /// What it changes of the fields of requests and responses.
+    pub fields: Option<Box<Fields>>,
     /// Whether access records are written.
     pub access_log: AccessLog,
     /// Who may come in.
@@ -125,11 +137,24 @@ pub struct Route {
 }
 
 impl Route {
+    /// What goes upstream of a request.
+    pub fn outgoing<'a>(&'a self, head: &'a Head) -> Outgoing<'a> {
+        let changes = self.fields.as_deref().map(|fields| &fields.request);
+        Outgoing { changes, ..self.rewrite.apply(head) }
+    }
+
+    /// What the answer to a request gets beside, or in place of, what an upstream says. `scheme` is the one by which
+    /// the client came.
+    pub fn additions<'a>(&'a self, head: &'a Head, scheme: &str) -> Additions<'a> {
+        self.fields.as_deref().map(|fields| fields.additions(head, scheme)).unwrap_or_default()
+    }
+
     /// Among whom, and how, an endpoint is chosen for this request, in every attempt at it. `client` is its address.
     /// The error is why the route serves nobody.
     pub fn choice(&self, head: &Head, client: IpAddr) -> Result<Choice<'_>, &str> {
         match &self.action {
             Action::Forward(forward) => Ok(forward.choice(head, self.way(head, client))),
+            Action::Redirect(_) => Err("clients are sent elsewhere"),
             Action::Broken(reason) => Err(reason),
         }
     }
@@ -150,6 +175,8 @@ impl Route {
 pub enum Action {
     /// Forward to one of these.
     Forward(Forward),
+    /// Send the client elsewhere.
+    Redirect(RedirectTo),
     /// Answer 503. The reason is for people.
     Broken(String),
 }
@@ -253,8 +280,10 @@ impl Table {
     ///
     /// Only the most specific host that there is gets searched: the name itself, else the wildcard one label
     /// above it, else the host that stands for any. There an exact path comes before the longest prefix, and that
-    /// before shorter ones; of one path's routes the first whose conditions hold is taken. The cost follows the
-    /// length of the path, and the conditions of the routes that fit it.
+    /// before shorter ones; of one path's routes the first whose conditions hold is taken. A regular expression has
+    /// the place among them that the snapshot gives it. The cost follows the length of the path, and
+    /// the conditions of the routes that fit it; and each regular expression that comes before, and begins as the path
+    /// does, costs one pass over the path.
     pub fn select(&self, head: &Head, client: IpAddr) -> Option<&Arc<Route>> {
         let paths = &self.hosts.most_specific(&head.host)?.paths;
         paths.select(&head.path, |route| route.conditions.hold(head, client))

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Service, ServicePort};
 use snapshot::{Action, Forward, Reach, UpstreamId, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
+use crate::policy;
 use crate::report::{Notes, remark};
 use crate::store::{Name, Store};
 
@@ -23,6 +24,10 @@ pub(crate) struct Target {
 /// which none leads anywhere is broken.
 pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &mut Notes) -> Target {
     let object = owner.reference();
+    if let (None, Some(to)) = (&route.broken, policy::redirects::to(&route.patch.ingress.redirects)) {
+        // The backend, which the API asks for, is never asked.
+        return Target { action: Action::Redirect(to), upstreams: BTreeSet::new() };
+    }
     let (mut forward, mut problems, mut upstreams) = (Vec::new(), Vec::new(), BTreeSet::new());
     for backend in &route.backends {
         let upstream = match resolve(backend, owner.namespace(), store) {

@@ -86,7 +86,13 @@ pub(crate) fn arrange(
     let canaries = canary::assign(host, canaries.into_iter().map(|(_, canary)| canary), &winners, tallies);
     winners.sort_by_key(|(age, candidate)| (candidate.tier, rank(candidate.route), *age));
     let last = winners.iter().position(|(_, candidate)| takes_everything(candidate.route));
-    winners.truncate(last.map_or(winners.len(), |last| last + 1));
+    if let Some(last) = last {
+        let (_, taker) = winners[last];
+        if host == source {
+            count_unreached(host, taker, &winners[last + 1..], &mut arranged.tallies);
+        }
+        winners.truncate(last + 1);
+    }
     for (_, candidate) in winners {
         *arranged.shown.entry(candidate.claimant.asked.owner.clone()).or_default() += 1;
         arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
@@ -168,13 +174,42 @@ fn count(
     tally.conflict(reference, field, Conflict { host: host.to_string(), path, owner });
 }
 
+/// In this order: see [`rank`].
+type Rank<'a> = (bool, Reverse<usize>, bool, Reverse<usize>, &'a str, Reverse<usize>);
+
 /// Exact paths first, then the longest prefix, then more conditions. Two prefixes that match one path are prefixes of
-/// one another, so the longer in bytes is the longer in segments.
-fn rank(route: &DraftRoute) -> (bool, Reverse<usize>, &str, Reverse<usize>) {
+/// one another, so the longer in bytes is the longer in segments. A regular expression counts as the prefix that it
+/// begins with, and comes behind a prefix of that length; of several the longest text comes first, as in ingress-nginx.
+fn rank(route: &DraftRoute) -> Rank<'_> {
     let conditions = Reverse(route.conditions.count());
     match &route.path {
-        PathMatch::Exact(path) => (false, Reverse(0), path, conditions),
-        PathMatch::Prefix(path) => (true, Reverse(path.len()), path, conditions),
+        PathMatch::Exact(path) => (false, Reverse(0), false, Reverse(0), path, conditions),
+        PathMatch::Prefix(path) => (true, Reverse(path.len()), false, Reverse(0), path, conditions),
+        PathMatch::Regex(pattern) => {
+            let literal = Reverse(route.path.literal().len());
+            (true, literal, true, Reverse(pattern.len()), pattern, conditions)
+        }
+    }
+}
+
+/// Says of regular expressions that nothing reaches them, since an older object or another of the same length takes
+/// everything before.
+fn count_unreached(
+    host: &HostPattern,
+    taker: &Candidate<'_>,
+    unreached: &[(usize, &Candidate<'_>)],
+    tallies: &mut BTreeMap<Arc<Owner>, Tally>,
+) {
+    let rules =
+        unreached.iter().map(|(_, candidate)| candidate).filter(|candidate| candidate.tier == Tier::Rule);
+    for candidate in rules.filter(|candidate| matches!(candidate.route.path, PathMatch::Regex(_))) {
+        let Asked { owner, reference, .. } = candidate.claimant.asked;
+        let tally = tallies.entry(owner.clone()).or_default();
+        tally.lost += 1;
+        let DraftRoute { path, conditions, field, .. } = candidate.route;
+        let (host, path) = (host.to_string(), conditions::name(path, conditions));
+        let owner = taker.claimant.asked.reference.clone();
+        tally.conflict(reference, field, Conflict { host, path, owner });
     }
 }
 
@@ -198,10 +233,12 @@ impl<'a> Candidate<'a> {
             path: path.clone(),
             conditions: conditions.clone(),
             action: self.target.action.clone(),
+            app_root: patch.ingress.redirects.app_root.clone(),
             serves: *serves,
             redirect: policy::redirect(patch.redirect, has_tls),
             balance: policy::balance(&patch.load_balancing),
-            rewrite: policy::rewrite(&patch.rewrite),
+            rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
+            headers: policy::fields::headers(patch),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),
             access_log: patch.access_log.unwrap_or(true),
             access: policy::access(&patch.access),

@@ -2,10 +2,13 @@
 //!
 //! [page]: https://kubernetes.io/docs/concepts/services-networking/ingress/
 
+mod paths;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::annotations;
-use crds::policy::PolicyPatch;
+use crds::diagnostic::quoted;
+use crds::policy::{PathRewrite, PolicyPatch};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, ServiceBackendPort,
 };
@@ -51,6 +54,7 @@ fn drafted(
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
         reader.invalid("spec", "NoPaths", "there are neither rules nor a defaultBackend");
     }
+    reader.regex = paths::are_regexes(&reader.patch, spec);
     let mut routes = reader.rules(spec);
     let mut tls = reader.tls(spec, settings);
     reader.add_aliases(&mut routes, &mut tls);
@@ -63,6 +67,8 @@ struct Reader<'a> {
     patch: PolicyPatch,
     conditions: Conditions,
     closed: Option<String>,
+    /// Its paths are regular expressions.
+    regex: bool,
     /// What the rules name.
     hosts: Vec<HostPattern>,
     notes: &'a mut Notes,
@@ -72,7 +78,7 @@ impl<'a> Reader<'a> {
     fn new(owner: &'a Owner, reading: annotations::Reading, notes: &'a mut Notes) -> Self {
         let annotations::Reading { patch, closed, .. } = reading;
         let (hosts, conditions) = (Vec::new(), Conditions::default());
-        let mut reader = Self { owner, patch, conditions, closed, hosts, notes };
+        let mut reader = Self { owner, patch, conditions, closed, regex: false, hosts, notes };
         reader.settings();
         reader
     }
@@ -152,7 +158,9 @@ impl<'a> Reader<'a> {
             "Exact" => Comparison::Exact,
             "Prefix" => Comparison::Prefix,
             "ImplementationSpecific" | "" => {
-                self.warn_of_patterns(text, field);
+                if !self.regex {
+                    self.warn_of_patterns(text, field);
+                }
                 Comparison::Prefix
             }
             other => {
@@ -162,6 +170,9 @@ impl<'a> Reader<'a> {
             }
         };
         let text = if text.is_empty() && comparison == Comparison::Prefix { "/" } else { text };
+        if self.regex {
+            return self.regex(text, host, path, field);
+        }
         match draft::path(text, comparison) {
             Ok(matched) => Some(self.route(host, matched, &path.backend, field)),
             Err(message) => {
@@ -169,6 +180,62 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// Where the path is no regular expression that can be served, what it certainly begins with is closed.
+    fn regex(
+        &mut self,
+        text: &str,
+        host: &HostPattern,
+        path: &HTTPIngressPath,
+        field: &str,
+    ) -> Option<DraftRoute> {
+        let field_of_path = format!("{field}.path");
+        if !text.starts_with('/') || text.bytes().any(|byte| !byte.is_ascii_graphic()) {
+            let message = format!("{} is no regular expression for a path", quoted(text));
+            self.invalid(&field_of_path, "InvalidPath", &message);
+            return None;
+        }
+        let (matched, broken) = match paths::groups(text) {
+            Ok(groups) => {
+                self.look_at_rewrite(text, groups, &field_of_path);
+                (PathMatch::Regex(text.to_owned()), None)
+            }
+            Err(why) => (PathMatch::Regex(paths::beginning(text)), Some(why)),
+        };
+        let mut route = self.route(host, matched, &path.backend, field);
+        if let Some(why) = broken {
+            let message = format!("{} is no regular expression that can be served: {why}", quoted(text));
+            self.invalid(&field_of_path, "InvalidPath", &message);
+            route.broken.get_or_insert(message);
+        }
+        // As ingress-nginx: a target that is the path itself asks for nothing.
+        if matches!(&route.patch.rewrite.path, Some(PathRewrite::Template(target)) if target == text) {
+            route.patch.rewrite.path = None;
+        }
+        Some(route)
+    }
+
+    /// Warns of a target that is not what it looks like.
+    fn look_at_rewrite(&mut self, text: &str, groups: usize, field: &str) {
+        let Some(PathRewrite::Template(target)) = &self.patch.rewrite.path else { return };
+        let named = paths::highest_group(target);
+        let message = if target == text {
+            return;
+        } else if named == 0 {
+            format!("every path that {} matches is sent as {}", quoted(text), quoted(target))
+        } else if named > groups {
+            format!(
+                "{} has {groups} groups, and {} names group {named}, which is empty",
+                quoted(text),
+                quoted(target)
+            )
+        } else {
+            return;
+        };
+        let remedy = "put what is to be kept into a group, as in /app(/|$)(.*), and its number into rewrite-target, \
+                      as in /$2; or use longhaul.dev/rewrite-prefix";
+        self.notes.warn(remark(&self.owner.reference(), field, "RewrittenPath", message, remedy));
     }
 
     /// nginx takes such paths for regular expressions. They are taken literally here, which never matches.
@@ -201,7 +268,7 @@ impl<'a> Reader<'a> {
             serves: self.serves(),
             backends,
             standby: self.standby(),
-            patch: self.patch.clone(),
+            patch: if self.regex { self.patch.clone() } else { self.plain_patch() },
             broken,
         }
     }
@@ -243,6 +310,14 @@ impl<'a> Reader<'a> {
             }
             self.hosts.push(alias);
         }
+    }
+
+    /// The settings of a path that is no regular expression, which has no groups to make another of: a target is then
+    /// the path itself, or is not meant for it.
+    fn plain_patch(&self) -> PolicyPatch {
+        let mut patch = self.patch.clone();
+        patch.rewrite.path = patch.rewrite.path.filter(|path| !matches!(path, PathRewrite::Template(_)));
+        patch
     }
 
     /// The backend if it reads, and why the route must answer 503.
@@ -338,7 +413,7 @@ impl<'a> Reader<'a> {
             serves: self.serves(),
             backends,
             standby: self.standby(),
-            patch: self.patch.clone(),
+            patch: self.plain_patch(),
             broken,
         };
         Some(Fallback { route, everywhere })
@@ -348,6 +423,9 @@ impl<'a> Reader<'a> {
         let remedy = match reason {
             "NoPaths" => "write a rule with a path and its backend",
             "InvalidPathType" => "write Exact, Prefix or ImplementationSpecific",
+            "InvalidPath" if self.regex => {
+                "write a regular expression without look-around and backreferences, of at most 1024 characters"
+            }
             "InvalidPath" => "write a path as a request has it, from its slash on",
             _ => "name a Service of this namespace and its port, by name or by number",
         };

@@ -3,6 +3,8 @@
 mod access;
 
 pub(crate) use access::{access, unreadable};
+pub(crate) mod fields;
+pub(crate) mod redirects;
 
 use crds::duration::Duration;
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
@@ -27,8 +29,10 @@ pub(crate) fn take_unusable(patch: &mut PolicyPatch) -> Option<Unusable> {
     let (field, new) = match patch.rewrite.path.as_ref()? {
         policy::PathRewrite::Prefix(new) => ("rewrite.prefix", new),
         policy::PathRewrite::Whole(new) => ("rewrite.path", new),
+        // Whatever stands in its groups, it is made a path of then.
+        policy::PathRewrite::Template(new) => ("rewrite-target", new),
     };
-    let why = draft::path(new, Comparison::Exact).err()?;
+    let why = draft::path(&new.replace('$', "x"), Comparison::Exact).err()?;
     patch.rewrite.path = None;
     let message = format!("{why}; the path is not rewritten");
     Some(Unusable { field, message, remedy: "write a path, from its slash on" })
@@ -59,12 +63,15 @@ fn hash_part(part: &policy::HashPart) -> HashPart {
     }
 }
 
-pub(crate) fn rewrite(patch: &RewritePatch) -> Rewrite {
+/// `forwarded_prefix` is told with a new path only.
+pub(crate) fn rewrite(patch: &RewritePatch, forwarded_prefix: Option<&str>) -> Rewrite {
     let target = patch.path.as_ref().map(|new| match new {
         policy::PathRewrite::Prefix(new) => PathRewrite::Prefix(new.clone()),
         policy::PathRewrite::Whole(new) => PathRewrite::Whole(new.clone()),
+        policy::PathRewrite::Template(new) => PathRewrite::Template(new.clone()),
     });
-    Rewrite { path: target, host: patch.host.clone() }
+    let forwarded_prefix = forwarded_prefix.filter(|_| target.is_some()).map(str::to_owned);
+    Rewrite { path: target, host: patch.host.clone(), forwarded_prefix }
 }
 
 /// Where nothing is said, hosts with TLS redirect.
@@ -172,7 +179,7 @@ mod tests {
                 Some("rewrite.path"),
                 "{bad}"
             );
-            assert_eq!(rewrite(&patch.rewrite), Rewrite::default());
+            assert_eq!(rewrite(&patch.rewrite, Some("/a")), Rewrite::default());
             assert_eq!(take_unusable(&mut patch), None);
         }
     }

@@ -3,6 +3,10 @@
 mod access;
 pub(super) mod backends;
 pub(super) mod canary;
+pub(super) mod cors;
+pub(super) mod headers;
+pub(super) mod paths;
+pub(super) mod redirects;
 
 use crate::duration::{self, Duration};
 use crate::policy::{IngressPatch, PolicyPatch, Redirect, RewritePatch, TimeoutsPatch};

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+mod fields;
+
 use super::*;
 use crate::duration::Duration;
 use crate::origin::Origin;
@@ -14,18 +16,43 @@ fn ingress() -> ObjectRef {
     ObjectRef::new("Ingress", "default", "chat")
 }
 
-/// With what it takes to mean anything.
-fn read_in_company(key: &str, value: &str) -> Reading {
-    let mut annotations = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-    if key.starts_with(&format!("{CANARY}-")) {
-        annotations.insert(CANARY.into(), "true".into());
-        annotations.entry(format!("{CANARY}-by-header")).or_insert_with(|| "x-canary".into());
-    }
-    read(&annotations, &ingress(), true)
-}
-
 fn read_one(key: &str, value: &str) -> Reading {
     read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), &ingress(), true)
+}
+
+/// What a key needs beside it to mean something.
+fn company(key: &str) -> Vec<(&'static str, &'static str)> {
+    let named = |key: &str, prefix: &str, but: &str| key.starts_with(prefix) && !key.ends_with(but);
+    if key.ends_with("/enable-cors") || named(key, "nginx.ingress.kubernetes.io/cors-", "allow-origin") {
+        let both = [
+            ("nginx.ingress.kubernetes.io/enable-cors", "true"),
+            ("nginx.ingress.kubernetes.io/cors-allow-origin", "https://a.test"),
+        ];
+        return both.into_iter().filter(|(other, _)| *other != key).collect();
+    }
+    let canary = [
+        ("nginx.ingress.kubernetes.io/canary", "true"),
+        ("nginx.ingress.kubernetes.io/canary-by-header", "x-canary"),
+    ];
+    if key.starts_with(CANARY) && key != CANARY {
+        return canary.into_iter().filter(|(other, _)| *other != key).collect();
+    }
+    match key.strip_prefix(NGINX) {
+        Some("permanent-redirect-code") => {
+            return vec![("nginx.ingress.kubernetes.io/permanent-redirect", "https://a.test")];
+        }
+        Some("temporal-redirect-code") => {
+            return vec![("nginx.ingress.kubernetes.io/temporal-redirect", "https://a.test")];
+        }
+        _ => {}
+    }
+    if key.ends_with("/cors-allow-origin") {
+        return vec![("nginx.ingress.kubernetes.io/enable-cors", "true")];
+    }
+    if named(key, "longhaul.dev/cors-", "allow-origins") {
+        return vec![("longhaul.dev/cors-allow-origins", "https://a.test")];
+    }
+    Vec::new()
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -48,10 +75,11 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
         let Annotation { key, values, default, example, .. } = annotation;
         if matches!(annotation.support, Support::Served(_)) {
             assert!(!values.is_empty() && !default.is_empty(), "{key}");
-            let reading = read_in_company(key, example);
+            let others = company(key);
+            let reading = read_all(&[&[(*key, *example)], &others[..]].concat());
             let loud = |diagnostic: &&Diagnostic| diagnostic.severity != Severity::Info;
             assert_eq!(reading.diagnostics.iter().find(loud), None, "{key}");
-            assert_ne!(reading.patch, PolicyPatch::default(), "{key}");
+            assert_ne!(reading.patch, read_all(&others).patch, "{key}");
         } else {
             assert_eq!((*values, *default, *example), ("", "", ""), "{key}");
         }
@@ -301,17 +329,22 @@ fn malformed_values_fall_back_and_are_named() {
         ),
         ("nginx.ingress.kubernetes.io/ssl-redirect", &["yes", "on", "True ", ""]),
     ] {
-        for value in values {
-            let reading = read_one(key, value);
-            assert_eq!(reading.patch, PolicyPatch::default(), "{key}: {value}");
-            assert_eq!(reading.closed, None);
-            let [diagnostic] = &reading.diagnostics[..] else { panic!("{key}: {value}") };
-            assert_eq!((diagnostic.severity, &*diagnostic.reason), (Severity::Warning, "UnsupportedValue"));
-            assert!(diagnostic.message.contains(&quoted(value)), "{diagnostic}");
-        }
+        fall_back(key, values);
     }
     let zero = read_one("nginx.ingress.kubernetes.io/proxy-read-timeout", "0");
     assert!(zero.diagnostics[0].remedy.contains("longhaul.dev/idle-timeout: 0s"));
+}
+
+/// Each of these values is reported, and the default is served.
+fn fall_back(key: &str, values: &[&str]) {
+    for value in values {
+        let reading = read_one(key, value);
+        assert_eq!(reading.patch, PolicyPatch::default(), "{key}: {value}");
+        assert_eq!(reading.closed, None);
+        let [diagnostic] = &reading.diagnostics[..] else { panic!("{key}: {value}") };
+        assert_eq!((diagnostic.severity, &*diagnostic.reason), (Severity::Warning, "UnsupportedValue"));
+        assert!(diagnostic.message.contains(&quoted(value)), "{diagnostic}");
+    }
 }
 
 #[test]

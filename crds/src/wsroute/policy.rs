@@ -1,6 +1,8 @@
 //! The settings of routes as a WsRoute writes them, and their reading into the common model.
 
 mod access;
+mod cors;
+mod headers;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
@@ -18,6 +20,9 @@ use crate::policy::{
 };
 use crate::quantity;
 
+pub use self::cors::Cors;
+pub use self::headers::{Headers, Hsts, RequestHeaders, ResponseHeaders};
+
 /// Settings of routes. Everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -32,6 +37,16 @@ pub struct Policy {
     /// What is sent to the backend in place of the request's own path and Host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
+    /// Fields of requests and responses that are set, added or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<Headers>,
+    /// What browsers let pages of other origins do with plain requests. Preflights are answered by Longhaul. This is no
+    /// check of the Origin: browsers open WebSockets without asking, and other programs do as they like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
+    /// Strict-Transport-Security on every response over TLS. Absent: what the backend says is passed on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Hsts>,
     /// How much is let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
@@ -172,6 +187,9 @@ impl Policy {
                 .map(|how| reader.load_balancing(how))
                 .unwrap_or_default(),
             rewrite: self.rewrite.as_ref().map(|rewrite| reader.rewrite(rewrite)).unwrap_or_default(),
+            headers: self.headers.as_ref().map(|headers| reader.headers(headers)).unwrap_or_default(),
+            cors: self.cors.as_ref().map(|cors| reader.cors(cors)).unwrap_or_default(),
+            hsts: self.hsts.as_ref().map(|hsts| reader.hsts(hsts)).unwrap_or_default(),
             max_body: self.limits.as_ref().and_then(|limits| reader.body_size(limits)),
             redirect: self.redirect_to_tls.map(
                 |on| {
@@ -196,20 +214,20 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn timeouts(&mut self, timeouts: &Timeouts) -> TimeoutsPatch {
         TimeoutsPatch {
-            connect: self.duration("connect", timeouts.connect.as_deref()),
-            handshake: self.duration("handshake", timeouts.handshake.as_deref()),
-            idle: self.duration("idle", timeouts.idle.as_deref()),
-            send: self.duration("send", timeouts.send.as_deref()),
-            request: self.duration("request", timeouts.request.as_deref()),
+            connect: self.duration("timeouts.connect", timeouts.connect.as_deref()),
+            handshake: self.duration("timeouts.handshake", timeouts.handshake.as_deref()),
+            idle: self.duration("timeouts.idle", timeouts.idle.as_deref()),
+            send: self.duration("timeouts.send", timeouts.send.as_deref()),
+            request: self.duration("timeouts.request", timeouts.request.as_deref()),
         }
     }
 
-    fn duration(&mut self, name: &str, text: Option<&str>) -> Option<Duration> {
+    fn duration(&mut self, field: &str, text: Option<&str>) -> Option<Duration> {
         let text = text?;
         let read = text.parse().ok();
         if read.is_none() {
             let message = format!("{} is not a duration; the default is served", quoted(text));
-            self.malformed(&format!("timeouts.{name}"), message, duration::GRAMMAR);
+            self.malformed(field, message, duration::GRAMMAR);
         }
         read
     }

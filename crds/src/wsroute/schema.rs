@@ -81,6 +81,28 @@ pub(super) fn of_rewrite(schema: &mut Schema) {
     );
 }
 
+pub(super) fn of_hsts(schema: &mut Schema) {
+    tidy(schema);
+    rule(
+        schema,
+        "!has(self.preload) || !self.preload || (has(self.includeSubdomains) && self.includeSubdomains && \
+         duration(self.maxAge) >= duration('8760h'))",
+        "preload needs includeSubdomains and a maxAge of at least 8760h; set both, or remove preload",
+        ".preload",
+    );
+}
+
+pub(super) fn of_cors(schema: &mut Schema) {
+    tidy(schema);
+    rule(
+        schema,
+        "!has(self.allowCredentials) || !self.allowCredentials || !has(self.allowOrigins) || \
+         !self.allowOrigins.exists(origin, origin == '*')",
+        "browsers refuse credentials where every origin is allowed; name the origins, or remove allowCredentials",
+        ".allowCredentials",
+    );
+}
+
 /// Makes null mean "absent", as everywhere in Kubernetes where a field is not `nullable`: the API server drops it
 /// before it looks at any rule. And puts each paragraph of a doc text on one line, for `kubectl explain` to wrap.
 pub(super) fn tidy(schema: &mut Schema) {
@@ -211,6 +233,19 @@ pub(super) fn client_networks(_: &mut SchemaGenerator) -> Schema {
 
 pub(super) fn origins(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "items": text(&grammar::ORIGIN, 300), "maxItems": 64})
+}
+
+/// Fields by name. A schema cannot say what a name must be; whoever reads them does.
+pub(super) fn fields(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "additionalProperties": field_value(generator), "maxProperties": 16})
+}
+
+pub(super) fn tokens(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::TOKEN, 128), "maxItems": 32})
+}
+
+pub(super) fn cors_origins(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "items": text(&grammar::CORS_ORIGIN, 280), "maxItems": 64})
 }
 
 pub(super) fn hosts(_: &mut SchemaGenerator) -> Schema {

@@ -151,11 +151,17 @@ fn rules_across_fields_let_sound_routes_pass() {
         balancing(json!({"policy": "ConsistentHash", "hashOn": {"path": {}}})),
         balancing(json!({"policy": "ConsistentHash", "hashOn": {"queryParameter": "room"}})),
         rule(&json!({"policy": {"rewrite": {"prefix": "/", "upstreamHost": "b.test"}}})),
+        rule(&json!({"policy": {"hsts": {"maxAge": "8760h", "includeSubdomains": true, "preload": true}}})),
+        rule(&json!({"policy": {"hsts": {"maxAge": "1h", "preload": false}}})),
+        rule(&json!({"policy": {"cors": {"allowOrigins": ["*"], "allowCredentials": false}}})),
+        rule(&json!({"policy": {"cors": {"allowOrigins": ["https://a.test"], "allowCredentials": true}}})),
         rule(&json!({"backends": [{"service": "a", "port": 80, "weight": 0}, {"service": "b", "port": 80}]})),
     ] {
         assert_eq!(refusals(&sound), [""; 0], "{sound}");
     }
 }
+
+const PRELOAD: &str = "spec.rules[0].policy.hsts.preload: preload needs includeSubdomains";
 
 #[test]
 fn rules_across_fields_refuse_with_words() {
@@ -189,6 +195,19 @@ fn rules_across_fields_refuse_with_words() {
         (
             rule(&json!({"policy": {"rewrite": {"prefix": "/", "path": "/a"}}})),
             "spec.rules[0].policy.rewrite.path: prefix and path exclude each other",
+        ),
+        (
+            rule(
+                &json!({"policy": {"hsts": {"maxAge": "8759h", "includeSubdomains": true, "preload": true}}}),
+            ),
+            PRELOAD,
+        ),
+        (rule(&json!({"policy": {"hsts": {"maxAge": "8760h", "preload": true}}})), PRELOAD),
+        (
+            rule(
+                &json!({"policy": {"cors": {"allowOrigins": ["https://a.test", "*"], "allowCredentials": true}}}),
+            ),
+            "spec.rules[0].policy.cors.allowCredentials: browsers refuse credentials",
         ),
     ] {
         let said = refusals(&spec);

@@ -20,8 +20,8 @@ pub use map::{Delta, Digest, Snapshot};
 pub use pattern::pattern;
 pub use section::{
     Access, Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition,
-    Conditions, Endpoint, Endpoints, Forward, HashPart, Host, HostPattern, HostTls, Key, Listener,
-    ListenerName, Millis, ObjectRef, OriginMatch, OriginPort, PathMatch, PathRewrite, PrivateKey, Reach,
-    Redirect, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch,
-    WeightedUpstream,
+    Conditions, Cors, CorsOrigin, Endpoint, Endpoints, FieldChanges, Forward, HashPart, Headers, Host,
+    HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocationPart, Millis, ObjectRef, OriginMatch,
+    OriginPort, PathMatch, PathRewrite, PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId,
+    Section, Serves, Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
 };

@@ -2,6 +2,7 @@
 
 mod access;
 mod certificate;
+mod fields;
 mod host;
 mod policy;
 mod route;
@@ -14,11 +15,12 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{Access, OriginMatch, OriginPort};
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
+pub use fields::{Cors, CorsOrigin, FieldChanges, Headers, Hsts};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
 pub use route::{
-    Action, Canary, CanaryHeader, Condition, Conditions, Forward, ObjectRef, PathMatch, Redirect, Route,
-    RouteId, Serves, ValueMatch, WeightedUpstream,
+    Action, Canary, CanaryHeader, Condition, Conditions, Forward, LocationPart, ObjectRef, PathMatch,
+    Redirect, RedirectTo, Route, RouteId, Serves, ValueMatch, WeightedUpstream,
 };
 pub use upstream::{Endpoint, Endpoints, Reach, Slice, UpstreamId};
 

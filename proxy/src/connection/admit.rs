@@ -1,17 +1,18 @@
 //! Whether a request that has a route may use it. Whoever refuses first is who the client hears of.
 
-use snapshot::Redirect;
+use snapshot::{Redirect, Serves};
 
 use super::refusal::Answer;
 use super::{Asking, Connection};
 use crate::forward;
 use crate::handshake::Asked;
-use crate::table::Route;
+use crate::table::{Action, Route};
 use crate::upstream::Choice;
 
 impl Connection {
     /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed
-    /// route serves nobody; then the lists of clients and of origins.
+    /// route serves nobody; then the lists of clients and of origins; what a browser asks before a request from another
+    /// origin is answered, since it sends no credentials with that; who is meant to go elsewhere is sent there.
     pub(super) fn admit<'r>(
         &self,
         asking: &Asking,
@@ -20,17 +21,29 @@ impl Connection {
         has_certificate: bool,
     ) -> Result<Choice<'r>, Answer> {
         self.over_tls(asking, route, has_certificate)?;
-        let choice = route.choice(&asking.head, asking.client).map_err(|reason| {
+        if let Action::Broken(reason) = &route.action {
             tracing::debug!(route = %route.id, reason, "a closed route was asked for");
-            Answer::BROKEN
-        })?;
+            return Err(Answer::BROKEN);
+        }
         if !route.access.lets_in(asking.client) {
             return Err(Answer::CLIENT_KEPT_OUT);
         }
-        if matches!(asked, Asked::WebSocket(_)) && !route.access.lets_open(&asking.head) {
+        let opens = matches!(asked, Asked::WebSocket(_));
+        if opens && !route.access.lets_open(&asking.head) {
             return Err(Answer::ORIGIN_KEPT_OUT);
         }
-        Ok(choice)
+        if is_preflight(asking, route) {
+            return Err(Answer::PREFLIGHT);
+        }
+        if let Action::Redirect(to) = &route.action {
+            let scheme = forward::client_scheme(&asking.head, &asking.peer());
+            return Err(Answer::elsewhere(&asking.head, scheme, to));
+        }
+        // Pages have a root; a WebSocket is opened where it was asked for.
+        if let Some(root) = route.app_root.as_deref().filter(|_| !opens && asking.head.path == "/") {
+            return Err(Answer::to_root(root));
+        }
+        route.choice(&asking.head, asking.client).map_err(|_| Answer::BROKEN)
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {
@@ -45,6 +58,11 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+fn is_preflight(asking: &Asking, route: &Route) -> bool {
+    route.serves == Serves::Everything
+        && route.fields.as_deref().is_some_and(|fields| fields.is_preflight(&asking.head))
 }
 
 /// Challenges are answered in the clear (RFC 8555 §8.3).

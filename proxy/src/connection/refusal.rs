@@ -4,6 +4,9 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use crate::dial::DialError;
+use snapshot::{LocationPart, RedirectTo};
+
+use crate::fields::Line;
 use crate::head::{Head, Refusal};
 use crate::table::Route;
 use crate::telemetry::{AccessLog, RequestSummary};
@@ -56,6 +59,10 @@ impl Answer {
         "this route is closed because something is wrong with its configuration, as the status of its object says",
     );
 
+    /// What else it says, the route's rules for other origins do.
+    pub(super) const PREFLIGHT: Self =
+        Self { status: 204, error: None, message: Cow::Borrowed(""), field: None, close: false };
+
     /// 308 keeps the method (RFC 9110 §15.4.9).
     pub(super) fn redirect(head: &Head, port: u16) -> Self {
         let port = if port == 443 { String::new() } else { format!(":{port}") };
@@ -69,7 +76,29 @@ impl Answer {
         }
     }
 
-    fn bytes(&self, id: &str, keep_alive: bool, without_body: bool) -> Vec<u8> {
+    /// Where a route sends everybody. What of it is the client's own has passed the parser of heads: it is one line.
+    pub(super) fn elsewhere(head: &Head, scheme: &str, to: &RedirectTo) -> Self {
+        let parts = to.location.iter().map(|part| match part {
+            LocationPart::Text(text) => text.as_str(),
+            LocationPart::Scheme => scheme,
+            LocationPart::Host => &head.host,
+            LocationPart::Target => &head.target,
+        });
+        Self::moved(to.status, parts.collect())
+    }
+
+    /// Where a route sends who asks for `/`.
+    pub(super) fn to_root(root: &str) -> Self {
+        Self::moved(302, root.to_owned())
+    }
+
+    fn moved(status: u16, location: String) -> Self {
+        let message = format!("what was asked for is elsewhere: {location}").into();
+        let field = Some(("Location", location.into()));
+        Self { status, error: None, message, field, close: false }
+    }
+
+    fn bytes(&self, id: &str, keep_alive: bool, without_body: bool, further: &[Line<'_>]) -> Vec<u8> {
         let body = format!("longhaul: {} (request id {id})\n", self.message);
         let reason =
             http::StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
@@ -77,13 +106,20 @@ impl Answer {
         let mut field = |name: &str, value: &str| {
             write!(text, "{name}: {value}\r\n").expect("writing to a String cannot fail");
         };
-        field("Content-Type", "text/plain; charset=utf-8");
-        field("Content-Length", &body.len().to_string());
+        // It has neither body nor length (RFC 9110 §8.6).
+        let empty = self.status == 204;
+        if !empty {
+            field("Content-Type", "text/plain; charset=utf-8");
+            field("Content-Length", &body.len().to_string());
+        }
         field("X-Request-Id", id);
         if let Some(error) = self.error {
             field("Proxy-Status", &format!("longhaul; error={error}"));
         }
         if let Some((name, value)) = &self.field {
+            field(name, value);
+        }
+        for (name, value) in further {
             field(name, value);
         }
         let upgrade = matches!(&self.field, Some(("Upgrade", _)));
@@ -94,7 +130,7 @@ impl Answer {
             (false, false) => field("Connection", "close"),
         }
         text.push_str("\r\n");
-        if !without_body {
+        if !without_body && !empty {
             text.push_str(&body);
         }
         text.into_bytes()
@@ -147,7 +183,8 @@ impl Connection {
         let bodiless = head.framing == crate::head::Framing::None;
         let leaving = self.home.shared.leaving.is_cancelled();
         let keep_alive = head.keep_alive && bodiless && !answer.close && !leaving;
-        let bytes = answer.bytes(&asking.id, keep_alive, head.method.as_str() == "HEAD");
+        let additions = route.map(|route| asking.additions(route)).unwrap_or_default();
+        let bytes = answer.bytes(&asking.id, keep_alive, head.method.as_str() == "HEAD", &additions.always);
         let mut summary = asking.summary(route, answer.status);
         summary.refusal = answer.error;
         self.home.shared.telemetry.request_done(&summary);
@@ -161,7 +198,7 @@ impl Connection {
     pub(super) async fn refuse_head(&mut self, refusal: Refusal) -> Next {
         let id = super::new_id();
         let answer = Answer::from(refusal);
-        let bytes = answer.bytes(&id, false, false);
+        let bytes = answer.bytes(&id, false, false, &[]);
         self.home.shared.telemetry.request_done(&RequestSummary {
             client: self.peer.ip(),
             tls: matches!(self.leg, crate::leg::Leg::Tls(_)),
@@ -216,7 +253,7 @@ mod tests {
 
     /// What a client reads: the status line, the fields, the body.
     fn read(answer: &Answer) -> (String, Vec<String>, String) {
-        let text = String::from_utf8(answer.bytes("r-1", true, false)).unwrap();
+        let text = String::from_utf8(answer.bytes("r-1", true, false, &[])).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         let mut lines = head.split("\r\n").map(str::to_owned);
         (lines.next().unwrap(), lines.collect(), body.to_owned())

@@ -22,7 +22,7 @@ impl Connection {
         let delimited = head.framing != ResponseFraming::UntilClose;
         let keep_alive = asking.head.keep_alive && delimited && !self.home.shared.leaving.is_cancelled();
         let mut out = format!("HTTP/1.1 {} {}\r\n", head.status, head.reason).into_bytes();
-        forward::response_fields(&head, &mut out);
+        forward::response_fields(&head, &asking.additions(route), &mut out);
         if head.framing == ResponseFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }

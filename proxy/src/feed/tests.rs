@@ -437,7 +437,9 @@ async fn a_restarted_proxy_serves_what_the_one_before_it_served() {
         let reason =
             |host: &str| match &table.select(&Head::get(host, "/"), [127, 0, 0, 1].into()).unwrap().action {
                 crate::table::Action::Broken(reason) => reason.clone(),
-                crate::table::Action::Forward(_) => panic!("these hosts forward nothing"),
+                crate::table::Action::Forward(_) | crate::table::Action::Redirect(_) => {
+                    panic!("these hosts forward nothing")
+                }
             };
         assert_eq!((reason("a"), reason("b")), ("a".into(), "b".into()), "b is served in its last good form");
         assert_ne!(reason("c"), "c");

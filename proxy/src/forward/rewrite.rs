@@ -8,7 +8,9 @@ use std::borrow::Cow;
 
 use snapshot::{PathMatch, PathRewrite};
 
+use crate::fields::Changes;
 use crate::head::{self, Head};
+use crate::path_regex::PathRegex;
 
 /// The head of a request, and where it goes as its upstream is told.
 #[derive(Debug, Clone)]
@@ -19,12 +21,16 @@ pub struct Outgoing<'a> {
     pub target: Cow<'a, str>,
     /// What Host says.
     pub host: &'a str,
+    /// What X-Forwarded-Prefix says in place of the client's own.
+    pub prefix: Option<String>,
+    /// What is changed of its fields.
+    pub changes: Option<&'a Changes>,
 }
 
 impl<'a> From<&'a Head> for Outgoing<'a> {
     /// Target and Host as they came.
     fn from(head: &'a Head) -> Self {
-        Self { head, target: Cow::Borrowed(&head.target), host: &head.authority }
+        Self { head, target: Cow::Borrowed(&head.target), host: &head.authority, prefix: None, changes: None }
     }
 }
 
@@ -33,6 +39,25 @@ impl<'a> From<&'a Head> for Outgoing<'a> {
 pub struct Rewrite {
     path: Option<NewPath>,
     host: Option<Box<str>>,
+    /// With a new path only.
+    prefix: Option<Template>,
+}
+
+/// A text with groups of a regular expression in it.
+#[derive(Debug)]
+struct Template {
+    text: Box<str>,
+    /// Without one it stands for itself.
+    regex: Option<PathRegex>,
+}
+
+impl Template {
+    fn expand(&self, path: &str) -> String {
+        match &self.regex {
+            Some(regex) => regex.expand(&self.text, path),
+            None => self.text.clone().into(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -43,12 +68,27 @@ enum NewPath {
         length: usize,
         with: Box<str>,
     },
+    Template(Template),
 }
 
 impl Rewrite {
     /// That of a route which matches this path. The error is for people.
-    pub fn new(matched: &PathMatch, rewrite: snapshot::Rewrite) -> Result<Self, String> {
-        let snapshot::Rewrite { path, host } = rewrite;
+    pub fn new(
+        matched: &PathMatch,
+        regex: Option<&PathRegex>,
+        rewrite: snapshot::Rewrite,
+    ) -> Result<Self, String> {
+        let snapshot::Rewrite { path, host, forwarded_prefix } = rewrite;
+        let templates = path.iter().filter_map(|path| match path {
+            PathRewrite::Template(text) => Some(text),
+            PathRewrite::Prefix(_) | PathRewrite::Whole(_) => None,
+        });
+        if let Some(odd) =
+            templates.chain(&forwarded_prefix).find(|text| !head::is_path(&text.replace('$', "x")))
+        {
+            return Err(format!("{odd:?} is no path with groups of a regular expression"));
+        }
+        let template = |text: String| Template { text: text.into(), regex: regex.cloned() };
         if let Some(PathRewrite::Prefix(path) | PathRewrite::Whole(path)) = &path
             && !head::is_path(path)
         {
@@ -60,14 +100,17 @@ impl Rewrite {
             return Err(format!("{host:?}, which replaces its Host, is no host name with an optional port"));
         }
         let path = path.map(|path| match (path, matched) {
-            (PathRewrite::Whole(path), _) | (PathRewrite::Prefix(path), PathMatch::Exact(_)) => {
+            (PathRewrite::Template(text), _) => NewPath::Template(template(text)),
+            (PathRewrite::Whole(path), _)
+            | (PathRewrite::Prefix(path), PathMatch::Exact(_) | PathMatch::Regex(_)) => {
                 NewPath::Whole(path.into())
             }
             (PathRewrite::Prefix(path), PathMatch::Prefix(prefix)) => {
                 NewPath::Prefix { length: prefix.len(), with: path.into() }
             }
         });
-        Ok(Self { path, host: host.map(String::into) })
+        let prefix = forwarded_prefix.filter(|_| path.is_some()).map(template);
+        Ok(Self { path, host: host.map(String::into), prefix })
     }
 
     /// Where a request of that route goes. The query stays as it came.
@@ -82,12 +125,21 @@ impl Rewrite {
                 NewPath::Prefix { length, with } => {
                     joined(with, head.path.get(*length..).unwrap_or_default())
                 }
+                NewPath::Template(template) => Cow::Owned(one_path(&template.expand(&head.path))),
             };
             let (mark, query) = head.query().map_or(("", ""), |query| ("?", query));
             outgoing.target = Cow::Owned([&*path, mark, query].concat());
+            outgoing.prefix = self.prefix.as_ref().map(|prefix| prefix.expand(&head.path));
         }
         outgoing
     }
+}
+
+/// What groups make of a template is a path again: not another host's address, as some read `//`, and one that climbs
+/// nowhere.
+fn one_path(expanded: &str) -> String {
+    let path = format!("/{}", expanded.trim_start_matches('/'));
+    head::normalised(&path).unwrap_or_else(|| "/".to_owned())
 }
 
 /// With exactly one slash between them, where there is a rest: `/` in place of `/app` makes `/x` of `/app/x`, and of
@@ -108,7 +160,12 @@ mod tests {
 
     fn rewrite(matched: &PathMatch, path: Option<PathRewrite>, host: Option<&str>) -> Rewrite {
         let host = host.map(str::to_owned);
-        Rewrite::new(matched, snapshot::Rewrite { path, host }).unwrap()
+        let regex = match matched {
+            PathMatch::Regex(pattern) => Some(PathRegex::new(pattern).unwrap()),
+            PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+        };
+        let rewrite = snapshot::Rewrite { path, host, forwarded_prefix: Some("/was/$1".into()) };
+        Rewrite::new(matched, regex.as_ref(), rewrite).unwrap()
     }
 
     fn target(matched: &PathMatch, path: PathRewrite, target: &str) -> String {
@@ -164,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn groups_of_a_regular_expression_make_a_path() {
+        for (pattern, template, before, after) in [
+            ("/app(/|$)(.*)", "/$2", "/app", "/"),
+            ("/app(/|$)(.*)", "/$2", "/APP/x/y?q=$2", "/x/y?q=$2"),
+            ("/app(/|$)(.*)", "/$2", "/app//evil.test/x", "/evil.test/x"),
+            ("/app(/|$)(.*)", "/v2/$2", "/app/a%2fb%0d%0a", "/v2/a%2Fb%0D%0A"),
+            ("/app", "/v2", "/app/x?y", "/v2?y"),
+            ("/(.)(.)/(.*)", "/a/$1$2/$3", "/%2e-/x", "/a/.-/x"),
+            ("/a(.)b(.)c", "/x/$1$2/y", "/a.b.c", "/y"),
+            ("/a(.)b(.)c", "/$1$2/y", "/a.b.c", "/"),
+        ] {
+            let matched = PathMatch::Regex(pattern.into());
+            assert_eq!(
+                target(&matched, PathRewrite::Template(template.into()), before),
+                after,
+                "{pattern} {before}"
+            );
+        }
+        let matched = PathMatch::Regex("/(a)".into());
+        let told = rewrite(&matched, Some(PathRewrite::Whole("/".into())), None);
+        assert_eq!(told.apply(&Head::get("a", "/A/b")).prefix.as_deref(), Some("/was/A"));
+        // What is not rewritten has no prefix to tell.
+        assert_eq!(rewrite(&matched, None, None).apply(&Head::get("a", "/a")).prefix, None);
+    }
+
+    #[test]
     fn the_host_is_replaced_and_the_rest_is_left() {
         let rewrite = rewrite(&PathMatch::Prefix("/".into()), None, Some("inner.test:81"));
         let head = Head::get("a.test:80", "/a/../b?c");
@@ -179,14 +262,16 @@ mod tests {
         let root = PathMatch::Prefix("/".into());
         for path in ["", "x", "/a?b", "/a#b", "/a b", "/a\r\nb", "/%", "/%zz", "/%00", "/..", "/\u{e9}", "*"]
         {
-            for path in [PathRewrite::Prefix(path.into()), PathRewrite::Whole(path.into())] {
-                let rewrite = snapshot::Rewrite { path: Some(path.clone()), host: None };
-                assert!(Rewrite::new(&root, rewrite).is_err(), "{path:?}");
+            for path in
+                [PathRewrite::Prefix, PathRewrite::Whole, PathRewrite::Template].map(|new| new(path.into()))
+            {
+                let rewrite = snapshot::Rewrite { path: Some(path.clone()), ..snapshot::Rewrite::default() };
+                assert!(Rewrite::new(&root, None, rewrite).is_err(), "{path:?}");
             }
         }
         for host in ["", "a b", "a/b", "a\r\nb", "u@a", "a:x"] {
-            let rewrite = snapshot::Rewrite { path: None, host: Some(host.into()) };
-            assert!(Rewrite::new(&root, rewrite).is_err(), "{host:?}");
+            let rewrite = snapshot::Rewrite { host: Some(host.into()), ..snapshot::Rewrite::default() };
+            assert!(Rewrite::new(&root, None, rewrite).is_err(), "{host:?}");
         }
     }
 

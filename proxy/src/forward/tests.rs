@@ -225,14 +225,14 @@ fn responses_keep_what_is_end_to_end() {
         b"HTTP/1.1 200 OK\r\nConnection: x-gone\r\nX-Gone: 1\r\nKeep-Alive: 5\r\nContent-Length: 3\r\n\
                   Set-Cookie: a\r\nUpgrade: h2c\r\nset-cookie: b\r\n\r\n";
     let (head, _) = ResponseParser::default().parse(bytes, false).unwrap().unwrap();
-    let lines = written(|out| response_fields(&head, out));
+    let lines = written(|out| response_fields(&head, &Additions::default(), out));
     assert_eq!(lines, ["Content-Length: 3", "Set-Cookie: a", "set-cookie: b", ""]);
 
     let (head, _) = ResponseParser::default()
         .parse(b"HTTP/1.1 204 No\r\nContent-Length: 3\r\n\r\n", false)
         .unwrap()
         .unwrap();
-    assert_eq!(written(|out| response_fields(&head, out)), [""]);
+    assert_eq!(written(|out| response_fields(&head, &Additions::default(), out)), [""]);
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn the_client_gets_the_101_in_canonical_form() {
         "Set-Cookie: a=b",
     ]);
     let mut out = Vec::new();
-    response(&head, &mut out);
+    response(&head, &Additions::default(), &mut out);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\

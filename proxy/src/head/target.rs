@@ -63,6 +63,11 @@ pub(crate) fn is_path(text: &str) -> bool {
     text.starts_with('/') && !text.contains('?') && origin(text.as_bytes()).is_ok()
 }
 
+/// This path in normal form; nothing where it is none, or climbs above the root.
+pub(crate) fn normalised(path: &str) -> Option<String> {
+    origin(path.as_bytes()).ok().map(|target| target.path)
+}
+
 fn asterisk() -> Target {
     Target { upstream: "*".to_owned(), path: "*".to_owned(), authority: None }
 }

@@ -17,7 +17,7 @@ use snapshot::{
     RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
-use super::check::Ready;
+use super::check::Prepared;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
@@ -296,15 +296,15 @@ impl Builder<'_> {
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
         let checked = check::host(pattern, &host)
-            .and_then(|ready| Ok((ready, host.tls.map(|tls| self.tls(tls)).transpose()?)));
-        let (ready, tls) = match checked {
+            .and_then(|prepared| Ok((prepared, host.tls.map(|tls| self.tls(tls)).transpose()?)));
+        let (prepared, tls) = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let mut paths = Paths::new();
-        for (route, ready) in host.routes.into_iter().zip(ready) {
+        for (order, (route, prepared)) in host.routes.into_iter().zip(prepared).enumerate() {
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
-                place.push(self.route(route, ready));
+                place.push(self.route(order, route, prepared));
             }
         }
         self.put_host(pattern, Host { tls, paths });
@@ -328,7 +328,7 @@ impl Builder<'_> {
         );
         let mut paths = Paths::new();
         if let Some(mut place) = paths.place(&route.path) {
-            place.push(self.route(route, Ready::default()));
+            place.push(self.route(0, route, Prepared::default()));
         }
         self.put_host(pattern, Host { tls: None, paths });
     }
@@ -341,7 +341,8 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, route: snapshot::Route, ready: Ready) -> Route {
+    fn route(&mut self, order: usize, route: snapshot::Route, prepared: Prepared) -> Route {
+        let Prepared { regex, rewrite, conditions, fields } = prepared;
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -350,16 +351,21 @@ impl Builder<'_> {
             snapshot::Action::Forward(forward) => {
                 Action::Forward(Forward::new(forward, |upstream| self.referenced(upstream)))
             }
+            snapshot::Action::Redirect(to) => Action::Redirect(to),
             snapshot::Action::Broken(reason) => Action::Broken(reason),
         };
         Route {
             id: live.shared_id().clone(),
+            order,
             action,
-            conditions: ready.conditions,
+            conditions,
+            app_root: route.app_root.map(String::into),
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
-            rewrite: ready.rewrite,
+            regex,
+            rewrite,
+            fields,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
             access: Access::new(route.access),
             max_body: route.max_body,

@@ -1,20 +1,24 @@
 //! What a host's section must keep to so that it can be served.
 
-use snapshot::{Balance, Forward, HashPart, HostPattern, PathMatch};
+use snapshot::{Balance, Forward, HashPart, HostPattern, LocationPart, PathMatch, RedirectTo};
 
 use super::conditions::{Conditions, Value};
+use crate::fields::Fields;
 use crate::forward::Rewrite;
 use crate::head::is_token;
+use crate::path_regex::PathRegex;
 
 /// What was made ready of a route while it was looked at.
 #[derive(Default)]
-pub(super) struct Ready {
+pub(super) struct Prepared {
+    pub(super) regex: Option<PathRegex>,
     pub(super) rewrite: Rewrite,
     pub(super) conditions: Conditions,
+    pub(super) fields: Option<Box<Fields>>,
 }
 
 /// What is ready of each of its routes, in their order; or what is wrong, for people.
-pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Ready>, String> {
+pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Prepared>, String> {
     if let HostPattern::Exact(name) | HostPattern::Wildcard(name) = pattern
         && (name.is_empty() || name.ends_with('.') || name.bytes().any(|byte| byte.is_ascii_uppercase()))
     {
@@ -24,16 +28,20 @@ pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<R
     routes.map(|route| self::route(route).map_err(|reason| format!("{}: {reason}", route.id))).collect()
 }
 
-fn route(route: &snapshot::Route) -> Result<Ready, String> {
+fn route(route: &snapshot::Route) -> Result<Prepared, String> {
     path(&route.path)?;
     balance(&route.balance)?;
     if let snapshot::Action::Forward(forward) = &route.action {
         self::forward(forward)?;
     }
-    Ok(Ready {
-        rewrite: Rewrite::new(&route.path, route.rewrite.clone())?,
-        conditions: Conditions::new(route.conditions.clone())?,
-    })
+    redirects(route)?;
+    let regex = match &route.path {
+        PathMatch::Regex(pattern) => Some(PathRegex::new(pattern)?),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+    };
+    let rewrite = Rewrite::new(&route.path, regex.as_ref(), route.rewrite.clone())?;
+    let conditions = Conditions::new(route.conditions.clone())?;
+    Ok(Prepared { regex, rewrite, conditions, fields: Fields::new(route.headers.clone())? })
 }
 
 fn forward(forward: &Forward) -> Result<(), String> {
@@ -50,7 +58,7 @@ fn forward(forward: &Forward) -> Result<(), String> {
 }
 
 fn path(matched: &PathMatch) -> Result<(), String> {
-    let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = matched;
+    let (PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Regex(path)) = matched;
     if !path.starts_with('/') {
         return Err(format!("path {path:?} does not begin with a slash"));
     }
@@ -72,6 +80,20 @@ fn balance(balance: &Balance) -> Result<(), String> {
         }
         _ => Ok(()),
     })
+}
+
+/// What a client is sent to is one line, and the status that of a redirect.
+fn redirects(route: &snapshot::Route) -> Result<(), String> {
+    let sound = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+    if route.app_root.as_ref().is_some_and(|root| !root.starts_with('/') || !sound(root)) {
+        return Err("what its root is sent to is no path".to_owned());
+    }
+    let snapshot::Action::Redirect(RedirectTo { status, location }) = &route.action else { return Ok(()) };
+    let texts = location.iter().all(|part| !matches!(part, LocationPart::Text(text) if !sound(text)));
+    if location.is_empty() || !texts || !(300..=308).contains(status) {
+        return Err("it sends clients nowhere".to_owned());
+    }
+    Ok(())
 }
 
 pub(super) fn field_name(name: &str) -> Result<(), String> {

@@ -18,6 +18,8 @@ const LONGEST: usize = 32 * 1024;
 /// Routes by path.
 pub(super) struct Paths {
     nodes: Vec<Node>,
+    /// Those that match by regular expressions, in the order of precedence.
+    regexes: Vec<Arc<Route>>,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ pub(super) struct Place<'a>(&'a mut Vec<Arc<Route>>);
 impl Place<'_> {
     /// Whether a further route could ever be reached: not behind one that takes whatever comes.
     pub(super) fn is_open(&self) -> bool {
-        self.0.last().is_none_or(|last| !last.conditions.ask_for_nothing())
+        self.0.last().is_none_or(|last| last.regex.is_some() || !last.conditions.ask_for_nothing())
     }
 
     pub(super) fn push(&mut self, route: Route) {
@@ -45,14 +47,17 @@ impl Place<'_> {
 
 impl Paths {
     pub(super) fn new() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self { nodes: vec![Node::default()], regexes: Vec::new() }
     }
 
     /// The place of the routes with this path. `None`: no request can match it.
     pub(super) fn place(&mut self, matched: &PathMatch) -> Option<Place<'_>> {
-        let (PathMatch::Exact(path) | PathMatch::Prefix(path)) = matched;
+        let (PathMatch::Exact(path) | PathMatch::Prefix(path) | PathMatch::Regex(path)) = matched;
         if path.len() > LONGEST {
             return None;
+        }
+        if let PathMatch::Regex(_) = matched {
+            return Some(Place(&mut self.regexes));
         }
         let mut at = 0;
         for segment in segments(matched) {
@@ -69,12 +74,12 @@ impl Paths {
         let node = &mut self.nodes[at];
         Some(Place(match matched {
             PathMatch::Exact(_) => &mut node.exact,
-            PathMatch::Prefix(_) => &mut node.prefix,
+            PathMatch::Prefix(_) | PathMatch::Regex(_) => &mut node.prefix,
         }))
     }
 
     /// Those of the exact path, then of the longest prefix by whole segments, then of shorter ones: the first that
-    /// fits.
+    /// fits; but a regular expression that comes before it in the host's own order, and fits, is taken.
     pub(super) fn select(&self, path: &str, fits: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
         let mut node = self.nodes.first()?;
         let mut exact: &[Arc<Route>] = &[];
@@ -87,12 +92,17 @@ impl Paths {
             }
         }
         let prefixes = successors(Some(node), |node| Some(&self.nodes[node.parent? as usize]));
-        exact.iter().chain(prefixes.flat_map(|node| &node.prefix)).find(|route| fits(route))
+        let found = exact.iter().chain(prefixes.flat_map(|node| &node.prefix)).find(|route| fits(route));
+        let before = |route: &&Arc<Route>| found.is_none_or(|found| route.order < found.order);
+        let matches = |route: &&Arc<Route>| {
+            route.regex.as_ref().is_some_and(|regex| regex.matches(path)) && fits(route)
+        };
+        self.regexes.iter().take_while(before).find(matches).or(found)
     }
 
     /// Every route, in no order.
     pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        self.nodes.iter().flat_map(|node| node.exact.iter().chain(&node.prefix))
+        self.nodes.iter().flat_map(|node| node.exact.iter().chain(&node.prefix)).chain(&self.regexes)
     }
 }
 
@@ -102,6 +112,7 @@ fn segments(matched: &PathMatch) -> impl Iterator<Item = &str> {
     let path = match matched {
         PathMatch::Prefix(path) if path == "/" => None,
         PathMatch::Exact(path) | PathMatch::Prefix(path) => path.strip_prefix('/'),
+        PathMatch::Regex(_) => None,
     };
     path.into_iter().flat_map(|path| path.split('/'))
 }

@@ -96,6 +96,7 @@ fn world() -> Snapshot {
 fn backends(table: &Table, host: &str) -> Vec<crate::upstream::Weighted> {
     match &select(table, host, "/").unwrap().action {
         Action::Forward(forward) => forward.backends().to_vec(),
+        Action::Redirect(to) => panic!("{to:?}"),
         Action::Broken(reason) => panic!("{reason}"),
     }
 }

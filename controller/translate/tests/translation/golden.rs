@@ -65,10 +65,12 @@ fn report_view(report: &translate::Report) -> Value {
 /// What nobody set is not written, so that what somebody did set is seen.
 fn leave_out_defaults(route: &mut Value) {
     let defaults = json!({
+        "app_root": null,
         "conditions": {"headers": [], "query": [], "subprotocols": [], "clients": []},
         "redirect": "Never",
         "balance": "LeastConnections",
-        "rewrite": {"path": null, "host": null},
+        "rewrite": snapshot::Rewrite::default(),
+        "headers": snapshot::Headers::default(),
         "max_body": null,
         "access_log": true,
         "access": {"allow": [], "deny": [], "origins": []},

@@ -55,6 +55,11 @@ fn annotations() -> impl Strategy<Value = Value> {
         "longhaul.dev/rewrite-prefix",
         "longhaul.dev/allow-origins",
         "nginx.ingress.kubernetes.io/denylist-source-range",
+        "nginx.ingress.kubernetes.io/use-regex",
+        "nginx.ingress.kubernetes.io/rewrite-target",
+        "nginx.ingress.kubernetes.io/permanent-redirect",
+        "nginx.ingress.kubernetes.io/enable-cors",
+        "longhaul.dev/set-request-headers",
     ]);
     let value = word(&[
         "1h",
@@ -70,6 +75,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         "10.0.0.1:80,[::1]:81,x",
         "10.0.0.1, ::/0",
         "SameHost",
+        "/$1",
+        "https://a.test/",
+        "X-A: 1",
     ]);
     proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
 }
@@ -361,8 +369,11 @@ proptest! {
             match section.unwrap() {
                 snapshot::Section::Host(host) => {
                     let rank = |route: &snapshot::Route| match &route.path {
-                        snapshot::PathMatch::Exact(_) => 0,
-                        snapshot::PathMatch::Prefix(path) => usize::MAX - path.len(),
+                        snapshot::PathMatch::Exact(_) => (0, 0),
+                        // The fallback comes last, whatever else there is.
+                        _ if route.id.rule == "defaultBackend" => (usize::MAX, 1),
+                        snapshot::PathMatch::Prefix(path) => (usize::MAX - path.len(), 0),
+                        snapshot::PathMatch::Regex(_) => (usize::MAX - route.path.literal().len(), 1),
                     };
                     prop_assert!(host.routes.is_sorted_by_key(rank), "{}", key);
                     // Of one path, who asks for more comes first, and nothing comes after what takes everything.

@@ -1,5 +1,10 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
+use super::super::parse::cors;
+use super::super::parse::paths::{
+    nginx_forwarded_prefix, nginx_rewrite_target, nginx_upstream_vhost, nginx_use_regex,
+};
+use super::super::parse::redirects;
 use super::super::parse::{
     backends, canary, nginx_access_log, nginx_allowlist, nginx_body_size, nginx_connect, nginx_denylist,
     nginx_force_redirect, nginx_hash_by, nginx_load_balance, nginx_read, nginx_redirect, nginx_send,
@@ -65,13 +70,13 @@ pub(super) static ROWS: &[Annotation] = &[
         "close|keep-alive",
         "remove it: it overrides `Connection: upgrade` and so breaks every WebSocket",
     ),
-    not_yet("nginx.ingress.kubernetes.io/cors-allow-credentials", "bool"),
-    not_yet("nginx.ingress.kubernetes.io/cors-allow-headers", "comma list"),
-    not_yet("nginx.ingress.kubernetes.io/cors-allow-methods", "comma list"),
-    not_yet("nginx.ingress.kubernetes.io/cors-allow-origin", "comma list scheme://[*.]host[:port], null, *"),
-    not_yet("nginx.ingress.kubernetes.io/cors-expose-headers", "comma list or *"),
-    not_yet("nginx.ingress.kubernetes.io/cors-max-age", "int seconds"),
-    not_yet("nginx.ingress.kubernetes.io/enable-cors", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/cors-allow-credentials", "With `enable-cors`: whether such pages may send credentials. Together with every origin browsers refuse it, so it is then left out.", cors::nginx_credentials).takes(GO_BOOLEAN, "true", "false"),
+    served("nginx.ingress.kubernetes.io/cors-allow-headers", "With `enable-cors`: the request fields that they may send.", cors::request_headers).takes("a comma list", "DNT, Keep-Alive, User-Agent, X-Requested-With, If-Modified-Since, Cache-Control, Content-Type, Range, Authorization", "Content-Type, X-Token"),
+    served("nginx.ingress.kubernetes.io/cors-allow-methods", "With `enable-cors`: the methods that they may use.", cors::methods).takes("a comma list", "GET, PUT, POST, DELETE, PATCH, OPTIONS", "GET, POST"),
+    served("nginx.ingress.kubernetes.io/cors-allow-origin", "With `enable-cors`: whose pages. An item that is no origin is left out.", cors::nginx_origins).takes("a comma list of `scheme://[*.]host[:port]`, `null` or `*`", "`*`", "https://app.example.com"),
+    served("nginx.ingress.kubernetes.io/cors-expose-headers", "With `enable-cors`: the response fields that they may see beside the usual ones.", cors::expose_headers).takes("a comma list, or `*`", "none", "X-Total"),
+    served("nginx.ingress.kubernetes.io/cors-max-age", "With `enable-cors`: how long browsers may keep the answer to a preflight.", cors::nginx_max_age).takes("whole seconds", "1728000", "600"),
+    served("nginx.ingress.kubernetes.io/enable-cors", "Tell browsers which pages of other origins may read plain responses. Longhaul answers preflights (204) and replaces the backend's CORS fields; an OPTIONS that is no preflight goes to the backend. Not an Origin check.", cors::nginx_enable).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
     not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
     served("nginx.ingress.kubernetes.io/default-backend", "A Service of this namespace, by its first port, that gets what no endpoint of the backend is there for.", backends::standby).takes("a name", "none", "maintenance"),
@@ -234,21 +239,21 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/limit-rpm", "int").inert(Inert::Values(&["0"])),
     not_yet("nginx.ingress.kubernetes.io/limit-rps", "int").inert(Inert::Values(&["0"])),
     not_yet("nginx.ingress.kubernetes.io/from-to-www-redirect", "bool").inert(Inert::False),
-    not_yet("nginx.ingress.kubernetes.io/permanent-redirect", "http(s) URL"),
-    not_yet("nginx.ingress.kubernetes.io/permanent-redirect-code", "300-308"),
+    served("nginx.ingress.kubernetes.io/permanent-redirect", "Send every client elsewhere, handshakes too, though browsers do not follow with those. The backend need not exist.", redirects::permanent).takes("a URL, with `$scheme`, `$host` and `$request_uri`", "none", "https://www.example.com$request_uri"),
+    served("nginx.ingress.kubernetes.io/permanent-redirect-code", "The status of `permanent-redirect`.", redirects::permanent_code).takes("300 to 303, 307 or 308", "301", "308"),
     not_applicable(
         "nginx.ingress.kubernetes.io/relative-redirects",
         "bool",
         "redirects name the host that the client asked for",
     ),
-    not_yet("nginx.ingress.kubernetes.io/temporal-redirect", "http(s) URL"),
-    not_yet("nginx.ingress.kubernetes.io/temporal-redirect-code", "300-307"),
-    not_yet("nginx.ingress.kubernetes.io/app-root", "path"),
+    served("nginx.ingress.kubernetes.io/temporal-redirect", "As `permanent-redirect`, for now. Beats that.", redirects::temporal).takes("a URL, with `$scheme`, `$host` and `$request_uri`", "none", "https://busy.example.com"),
+    served("nginx.ingress.kubernetes.io/temporal-redirect-code", "The status of `temporal-redirect`.", redirects::temporal_code).takes("300 to 303 or 307", "302", "307"),
+    served("nginx.ingress.kubernetes.io/app-root", "Send plain requests for `/` there (302). Handshakes go to the backend.", redirects::app_root).takes("a path", "none", "/app"),
     served("nginx.ingress.kubernetes.io/force-ssl-redirect", "Redirect plain requests to https (308) even where TLS ends in front of Longhaul. Beats `ssl-redirect`.", nginx_force_redirect).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
-    not_yet("nginx.ingress.kubernetes.io/rewrite-target", "path chars + $n"),
+    served("nginx.ingress.kubernetes.io/rewrite-target", "Replaces the whole path. Unless it equals the path of the rule, the paths of this Ingress, and of no other, are regular expressions: see `use-regex`. Without a group in it all paths become one.", nginx_rewrite_target).takes("a path, with `$1` to `$9` for groups of the regular expression", "the path as it came", "/$2"),
     served("nginx.ingress.kubernetes.io/ssl-redirect", "Redirect plain requests to https (308) where the host has a certificate.", nginx_redirect).takes(GO_BOOLEAN, "true where the host has a certificate", "false"),
-    not_yet("nginx.ingress.kubernetes.io/use-regex", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/use-regex", "The paths of this Ingress, and of no other, are regular expressions for the beginning of a path, in upper or lower case, whatever their type; without look-around. See docs/paths.md.", nginx_use_regex).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
     not_applicable(
         "nginx.ingress.kubernetes.io/ssl-prefer-server-ciphers",
@@ -289,11 +294,11 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/upstream-hash-by", "What is hashed, so that the same goes to the same endpoint. Beats `load-balance`.", nginx_hash_by).takes("text with `$remote_addr`, `$binary_remote_addr`, `$http_x_forwarded_for`, `$request_uri`, `$uri`, `$host`, `$arg_NAME`, `$http_NAME` or `$cookie_NAME`", "no hashing", "$arg_room"),
     not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/upstream-hash-by-subset-size", "int"),
-    not_yet("nginx.ingress.kubernetes.io/upstream-vhost", "server-name chars (regex allowed!)"),
+    served("nginx.ingress.kubernetes.io/upstream-vhost", "The Host that the backend gets. Without nginx's variables.", nginx_upstream_vhost).takes("a host with or without a port", "the client's own", "chat.internal"),
     not_applicable(
         "nginx.ingress.kubernetes.io/use-port-in-redirects",
         "bool",
         "the operator's --public-https-port decides",
     ),
-    not_yet("nginx.ingress.kubernetes.io/x-forwarded-prefix", "path chars + $n"),
+    served("nginx.ingress.kubernetes.io/x-forwarded-prefix", "What the backend gets as X-Forwarded-Prefix where the path is rewritten, in place of the client's.", nginx_forwarded_prefix).takes("a path, with `$1` to `$9` for groups of the regular expression", "none", "/app"),
 ];

@@ -1,5 +1,7 @@
 //! Our own keys.
 
+use super::super::parse::cors;
+use super::super::parse::headers::{own_add_response, own_hsts, own_set_request};
 use super::super::parse::{
     own_access_log, own_allow_cidrs, own_allow_origins, own_body_size, own_cipher_suites, own_connect,
     own_deny_cidrs, own_handshake, own_hash_on, own_idle, own_load_balancing, own_redirect, own_request,
@@ -73,14 +75,14 @@ pub(super) static ROWS: &[Annotation] = &[
     served("longhaul.dev/rewrite-prefix", "Replaces the path, or the prefix of it, that the rule matches.", own_rewrite_prefix).takes("a path", "the path as it came", "/"),
     served("longhaul.dev/rewrite-path", "Replaces the whole path; the query stays. Beats `rewrite-prefix`.", own_rewrite_path).takes("a path", "the path as it came", "/socket"),
     served("longhaul.dev/upstream-host", "The Host that the backend gets.", own_upstream_host).takes("a host with or without a port", "the client's own", "chat.internal:8080"),
-    not_yet("longhaul.dev/set-request-headers", "Name: value lines, set on requests."),
-    not_yet("longhaul.dev/add-response-headers", "Name: value lines, added to responses."),
-    not_yet("longhaul.dev/cors-allow-origins", "Origins that browsers may ask from."),
-    not_yet("longhaul.dev/cors-allow-methods", "Methods that they may use."),
-    not_yet("longhaul.dev/cors-allow-headers", "Fields that they may send."),
-    not_yet("longhaul.dev/cors-expose-headers", "Fields that they may see."),
-    not_yet("longhaul.dev/cors-allow-credentials", "Whether they may send credentials.").inert(Inert::False),
-    not_yet("longhaul.dev/cors-max-age", "How long they may keep the answer."),
+    served("longhaul.dev/set-request-headers", "Fields that the backend gets in place of the client's. Those of connections, framing, the handshake and of Longhaul's own forwarding are not a route's to change.", own_set_request).takes("`Name: value` lines", "none", "X-Tenant: blue"),
+    served("longhaul.dev/add-response-headers", "Fields that the client gets beside the backend's.", own_add_response).takes("`Name: value` lines", "none", "X-Frame-Options: DENY"),
+    served("longhaul.dev/cors-allow-origins", "Origins whose pages browsers let read plain responses. Longhaul answers preflights and replaces the backend's CORS fields. Not an Origin check: WebSockets and other programs are not kept out.", cors::own_origins).takes("a comma list of origins, `https://*.example.com` for one label, `*` or `null`", "none: what the backend says is passed on", "https://app.example.com"),
+    served("longhaul.dev/cors-allow-methods", "Methods that such pages may use.", cors::methods).takes("a comma list", "GET, PUT, POST, DELETE, PATCH, OPTIONS", "GET, POST"),
+    served("longhaul.dev/cors-allow-headers", "Request fields that they may send.", cors::request_headers).takes("a comma list", "as ingress-nginx's", "Content-Type, X-Token"),
+    served("longhaul.dev/cors-expose-headers", "Response fields that they may see beside the usual ones.", cors::expose_headers).takes("a comma list", "none", "X-Total"),
+    served("longhaul.dev/cors-allow-credentials", "Whether they may send cookies and other credentials; not together with the origin `*`.", cors::own_credentials).takes(BOOLEAN, "false", "true"),
+    served("longhaul.dev/cors-max-age", "How long browsers may keep the answer to a preflight.", cors::own_max_age).takes("a duration with unit (h, m, s, ms)", "480h", "24h"),
     not_yet("longhaul.dev/upstream-protocol", "http or https.").security().inert(Inert::Values(&["http"])),
     not_yet("longhaul.dev/upstream-ca-secret", "Secret with the CA of the backend's certificate.").security(),
     not_yet("longhaul.dev/upstream-server-name", "Name in the backend's certificate.").security(),
@@ -92,7 +94,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("longhaul.dev/client-ca-secret", "Secret with the CA of client certificates.").security(),
     not_yet("longhaul.dev/client-certificate", "required or optional.").security(),
     served("longhaul.dev/ssl-redirect", "Redirect plain requests to https (308).", own_redirect).takes(BOOLEAN, "true where the host has a certificate", "false"),
-    not_yet("longhaul.dev/hsts", "Strict-Transport-Security on responses."),
+    served("longhaul.dev/hsts", "Strict-Transport-Security on every response over TLS, Longhaul's own answers too.", own_hsts).takes("a duration, and `includeSubdomains` and `preload` behind commas", "what the backend says", "4320h, includeSubdomains"),
     not_yet("longhaul.dev/drain-on-terminating", "Close tunnels of a terminating endpoint over this period."),
     not_yet("longhaul.dev/on-route-removed", "keep or drain.").inert(Inert::Values(&["keep"])),
     not_yet("longhaul.dev/drain-close-code", "The close code of drained tunnels.")

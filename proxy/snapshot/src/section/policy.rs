@@ -42,6 +42,9 @@ pub struct Rewrite {
     pub path: Option<PathRewrite>,
     /// In place of the Host.
     pub host: Option<String>,
+    /// With a new path, what the upstream is told of the old one in `X-Forwarded-Prefix`; groups as in
+    /// [`PathRewrite::Template`].
+    pub forwarded_prefix: Option<String>,
 }
 
 /// A new path.
@@ -51,6 +54,8 @@ pub enum PathRewrite {
     Prefix(String),
     /// In place of the whole path.
     Whole(String),
+    /// In place of the whole path, with `$1` to `$9` for the groups of the route's regular expression.
+    Template(String),
 }
 
 /// A time in milliseconds. Zero means that there is no limit.

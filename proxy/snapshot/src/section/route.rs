@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
+use super::fields::Headers;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
 
@@ -59,6 +60,8 @@ pub struct Route {
     pub conditions: Conditions,
     /// What it does with a request.
     pub action: Action,
+    /// Where a plain request for the path `/` is sent instead.
+    pub app_root: Option<String>,
     /// Which requests it takes.
     pub serves: Serves,
     /// Whether requests in the clear are answered with 308 to https.
@@ -67,6 +70,8 @@ pub struct Route {
     pub balance: Balance,
     /// What is sent upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
+    /// What it changes of the fields of requests and responses.
+    pub headers: Headers,
     /// The longest body of a request, in bytes; a longer one gets 413. Absent: no limit.
     pub max_body: Option<u64>,
     /// Write an access record for each tunnel and request.
@@ -85,10 +90,12 @@ impl Route {
             path,
             conditions: Conditions::default(),
             action,
+            app_root: None,
             serves: Serves::Everything,
             redirect: Redirect::default(),
             balance: Balance::default(),
             rewrite: Rewrite::default(),
+            headers: Headers::default(),
             max_body: None,
             access_log: true,
             access: Access::default(),
@@ -163,6 +170,57 @@ pub enum PathMatch {
     Exact(String),
     /// Whole leading segments, as an Ingress's `Prefix`. Without a trailing slash, except for the root `/`.
     Prefix(String),
+    /// This regular expression matches the beginning of the path, in upper or lower case. Groups count from 1.
+    Regex(String),
+}
+
+impl PathMatch {
+    /// What every path that it matches begins with, if in another case: as far as can be seen without understanding
+    /// the regular expression. Of an exact path or a prefix it is that.
+    pub fn literal(&self) -> String {
+        match self {
+            Self::Exact(path) | Self::Prefix(path) => path.clone(),
+            Self::Regex(pattern) => literal(pattern),
+        }
+    }
+}
+
+/// Everything up to the first character that means more than itself.
+fn literal(pattern: &str) -> String {
+    if has_alternatives(pattern) {
+        return String::new();
+    }
+    let (mut found, mut rest) = (String::new(), pattern.chars().peekable());
+    while let Some(next) = rest.next() {
+        let (letter, escaped) = match (next, rest.peek()) {
+            ('\\', Some(punctuation)) if punctuation.is_ascii_punctuation() => (*punctuation, true),
+            ('\\' | '.' | '[' | ']' | '(' | ')' | '{' | '}' | '^' | '$' | '*' | '+' | '?', _) => break,
+            (letter, _) => (letter, false),
+        };
+        if escaped {
+            rest.next();
+        }
+        if matches!(rest.peek(), Some('*' | '?' | '{')) {
+            break;
+        }
+        found.push(letter);
+    }
+    found
+}
+
+/// Whether it says "or" outside of any group.
+fn has_alternatives(pattern: &str) -> bool {
+    let (mut depth, mut bytes) = (0_usize, pattern.bytes());
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => drop(bytes.next()),
+            b'(' | b'[' => depth += 1,
+            b')' | b']' => depth = depth.saturating_sub(1),
+            b'|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 impl fmt::Display for PathMatch {
@@ -170,6 +228,7 @@ impl fmt::Display for PathMatch {
         match self {
             Self::Exact(path) => write!(f, "={path}"),
             Self::Prefix(path) => f.write_str(path),
+            Self::Regex(pattern) => write!(f, "~{pattern}"),
         }
     }
 }
@@ -179,6 +238,8 @@ impl fmt::Display for PathMatch {
 pub enum Action {
     /// Forward it.
     Forward(Forward),
+    /// Send the client elsewhere, whatever it asks for.
+    Redirect(RedirectTo),
     /// Answer 503: the route cannot, or for security must not, be served. The reason is for people.
     Broken(String),
 }
@@ -233,6 +294,28 @@ pub struct CanaryHeader {
     pub name: String,
     /// Who has such a value is meant, and nothing else decides. Absent: `always` and `never` decide.
     pub value: Option<ValueMatch>,
+}
+
+/// Where clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedirectTo {
+    /// 300 to 308.
+    pub status: u16,
+    /// What Location says, piece by piece. Never empty.
+    pub location: Vec<LocationPart>,
+}
+
+/// A piece of where clients are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LocationPart {
+    /// As it is.
+    Text(String),
+    /// `http` or `https`, by which the client came.
+    Scheme,
+    /// The host that it asked for, without port.
+    Host,
+    /// The path and query that it asked for.
+    Target,
 }
 
 /// One backend of a route.

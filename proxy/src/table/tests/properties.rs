@@ -19,6 +19,16 @@ fn a_path() -> impl Strategy<Value = String> {
 }
 
 fn a_match() -> impl Strategy<Value = PathMatch> {
+    prop_oneof![4 => a_plain_match(), 1 => a_regex()]
+}
+
+fn a_regex() -> impl Strategy<Value = PathMatch> {
+    let piece = prop_oneof![Just("a"), Just("b"), Just("/"), Just("."), Just("(a|b)"), Just("a?"), Just("$")];
+    proptest::collection::vec(piece, 0..4)
+        .prop_map(|pieces| PathMatch::Regex(format!("/{}", pieces.concat())))
+}
+
+fn a_plain_match() -> impl Strategy<Value = PathMatch> {
     (any::<bool>(), a_path()).prop_map(|(exact, path)| {
         let prefix = path.trim_end_matches('/');
         match (exact, prefix.is_empty()) {
@@ -186,8 +196,10 @@ fn oracle(snapshot: &Snapshot, asked: &Asked) -> Option<RouteId> {
         [HostPattern::Exact(host.to_owned()), HostPattern::Wildcard(suffix.to_owned()), HostPattern::Any];
     let section = candidates.into_iter().find_map(|pattern| snapshot.section(&Key::Host(pattern)))?;
     let Ok(Section::Host(Host { routes, .. })) = section else { panic!("{section:?}") };
-    let mut best: Option<(usize, RouteId)> = None;
-    for route in routes {
+    let mut best: Option<(usize, usize, RouteId)> = None;
+    let mut regexes = Vec::new();
+    for (order, route) in routes.into_iter().enumerate().filter(|(_, route)| asked.fulfils(&route.conditions))
+    {
         let length = match &route.path {
             PathMatch::Exact(exact) if exact == path => usize::MAX,
             PathMatch::Prefix(prefix) if prefix == "/" => 1,
@@ -198,14 +210,22 @@ fn oracle(snapshot: &Snapshot, asked: &Asked) -> Option<RouteId> {
             {
                 prefix.len()
             }
+            PathMatch::Regex(pattern)
+                if regex::Regex::new(&format!("(?i)^(?:{pattern})")).unwrap().is_match(path) =>
+            {
+                regexes.push((order, route.id));
+                continue;
+            }
             _ => continue,
         };
-        let longer = best.as_ref().is_none_or(|(longest, _)| length > *longest);
-        if longer && asked.fulfils(&route.conditions) {
-            best = Some((length, route.id));
+        if best.as_ref().is_none_or(|(longest, ..)| length > *longest) {
+            best = Some((length, order, route.id));
         }
     }
-    best.map(|(_, id)| id)
+    // A regular expression has the place that the snapshot gives it.
+    let before = |order: usize| best.as_ref().is_none_or(|(_, place, _)| order < *place);
+    let regex = regexes.into_iter().next().filter(|(order, _)| before(*order)).map(|(_, id)| id);
+    regex.or_else(|| best.map(|(.., id)| id))
 }
 
 fn a_host() -> impl Strategy<Value = String> {
@@ -278,6 +298,7 @@ fn a_step() -> impl Strategy<Value = Step> {
 
 fn described(route: &Arc<Route>) -> String {
     match &route.action {
+        Action::Redirect(_) => format!("{} redirect", route.id),
         Action::Broken(_) => format!("{} broken", route.id),
         Action::Forward(forward) => {
             let backends: Vec<_> = forward
