@@ -8,6 +8,11 @@ use e2e::objects::Ingress;
 use e2e::wire::{field, handshake, switching_protocols};
 use e2e::world::World;
 
+const PERMANENT: &str = "nginx.ingress.kubernetes.io/permanent-redirect";
+const PERMANENT_CODE: &str = "nginx.ingress.kubernetes.io/permanent-redirect-code";
+const TEMPORAL: &str = "nginx.ingress.kubernetes.io/temporal-redirect";
+const TEMPORAL_CODE: &str = "nginx.ingress.kubernetes.io/temporal-redirect-code";
+
 const HOST: &str = "app.example.com";
 const OLD: &str = "old.example.com";
 
@@ -42,10 +47,6 @@ async fn sent(world: &World, host: &str, path: &str) -> [(u16, Option<String>); 
 #[tokio::test]
 async fn clients_are_sent_elsewhere_without_a_backend() {
     let (mut world, _recorder) = world().await;
-    const PERMANENT: &str = "nginx.ingress.kubernetes.io/permanent-redirect";
-    const PERMANENT_CODE: &str = "nginx.ingress.kubernetes.io/permanent-redirect-code";
-    const TEMPORAL: &str = "nginx.ingress.kubernetes.io/temporal-redirect";
-    const TEMPORAL_CODE: &str = "nginx.ingress.kubernetes.io/temporal-redirect-code";
     let before = world.controller().unwrap().api("/api/diagnostics").await.unwrap();
     for (annotations, status, location) in [
         (&[(PERMANENT, "https://new.test/x")][..], 301, "https://new.test/x"),
