@@ -118,6 +118,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
         }
     }
     reader.check_together(annotations, &mut own);
+    parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     reader.reading.patch = theirs.merge(own);
     reader.reading
 }

@@ -1,6 +1,8 @@
 //! The one policy model that Ingress annotations and WsRoutes share. Everything in it is optional: a layer says
 //! only what it wants different, and layers are laid over one another field by field.
 
+pub mod auth;
+
 use crate::duration::Duration;
 use crate::tls::{CipherSuite, TlsVersion};
 
@@ -19,6 +21,8 @@ pub struct PolicyPatch {
     pub redirect: Option<Redirect>,
     /// Write an access record for each tunnel and request.
     pub access_log: Option<bool>,
+    /// How clients prove that they may come in. Replaced whole.
+    pub auth: Option<auth::Auth>,
     /// Said by annotations only: a WsRoute says it outside of its policy.
     pub ingress: IngressPatch,
 }
@@ -136,6 +140,7 @@ impl PolicyPatch {
             max_body: over.max_body.or(self.max_body),
             redirect: over.redirect.or(self.redirect),
             access_log: over.access_log.or(self.access_log),
+            auth: over.auth.or(self.auth),
             ingress: self.ingress.merge(over.ingress),
         }
     }
@@ -182,8 +187,10 @@ mod tests {
         let hash_on = proptest::option::of(proptest::collection::vec(part, 1..3));
         let path = proptest::option::of("/[ab]".prop_map(PathRewrite::Prefix));
         let others = (any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<bool>>());
-        (times, redirect, policy, hash_on, path, others).prop_map(
-            |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, others)| {
+        let auth =
+            proptest::option::of(prop_oneof![Just(auth::Auth::None), "[ab]".prop_map(auth::Auth::Unusable)]);
+        (times, redirect, policy, hash_on, path, (others, auth)).prop_map(
+            |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, (others, auth))| {
                 let (max_body, access_log, websocket_only) = others;
                 PolicyPatch {
                     timeouts: TimeoutsPatch { connect, handshake, idle, send, request },
@@ -192,6 +199,7 @@ mod tests {
                     max_body,
                     redirect,
                     access_log,
+                    auth,
                     ingress: IngressPatch { websocket_only, ..IngressPatch::default() },
                 }
             },
@@ -215,6 +223,7 @@ mod tests {
         fn the_upper_layer_wins_field_by_field(a in patch(), b in patch()) {
             let merged = a.clone().merge(b.clone());
             prop_assert_eq!(merged.redirect, b.redirect.or(a.redirect));
+            prop_assert_eq!(merged.auth, b.auth.or(a.auth));
             prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
             prop_assert_eq!(merged.timeouts.idle, b.timeouts.idle.or(a.timeouts.idle));

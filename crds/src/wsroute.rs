@@ -15,7 +15,9 @@ use kube::{CustomResource, CustomResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use policy::{BalancingPolicy, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole};
+pub use policy::{
+    Auth, BalancingPolicy, BasicAuth, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole,
+};
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 
 use crate::tls::{CipherSuite, TlsVersion};

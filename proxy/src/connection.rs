@@ -264,7 +264,7 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let backends = match self.admit(&asking, &route, has_certificate) {
+        let backends = match self.admit(&asking, &route, has_certificate).await {
             Ok(backends) => backends,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };

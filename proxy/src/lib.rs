@@ -19,6 +19,7 @@
 pub mod acceptor;
 pub mod admin;
 pub mod args;
+pub mod auth;
 pub mod body;
 pub mod close;
 mod connection;

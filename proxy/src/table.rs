@@ -44,6 +44,7 @@ use self::build::Upstreams;
 use self::certificates::Certificates;
 use self::hosts::Hosts;
 pub use self::live::Live;
+use crate::auth::Auth;
 use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
@@ -108,6 +109,8 @@ pub struct Route {
     pub balance: Balance,
     /// What goes upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
+    /// Who is let in. `None`: everybody.
+    pub auth: Option<Auth>,
     /// Whether access records are written.
     pub access_log: AccessLog,
     /// The longest body of a request, in bytes. `None`: there is no limit.

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crds::diagnostic::{ObjectRef, quoted};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use snapshot::{Action, UpstreamId, WeightedUpstream};
+use snapshot::{Action, Auth, UpstreamId, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
+use crate::policy;
 use crate::report::{Notes, remark};
 use crate::store::{Name, Store};
 
@@ -15,6 +16,7 @@ use crate::store::{Name, Store};
 pub(crate) struct Target {
     pub(crate) action: Action,
     pub(crate) upstreams: BTreeSet<UpstreamId>,
+    pub(crate) auth: Option<Auth>,
 }
 
 /// What the route does. Backends that lead nowhere keep their share, which is answered with 503; a route of
@@ -36,14 +38,18 @@ pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &m
         };
         forward.push(WeightedUpstream { upstream, weight: backend.weight });
     }
-    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new() };
+    let auth = policy::auth::resolve(route.patch.auth.as_ref(), owner, store, notes);
+    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new(), auth: None };
     if let Some(why) = &route.broken {
         return broken(why.clone());
     }
     if problems.len() == forward.len() {
         return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
-    Target { action: Action::Forward(forward), upstreams }
+    match auth {
+        Ok(auth) => Target { action: Action::Forward(forward), upstreams, auth },
+        Err(why) => broken(why),
+    }
 }
 
 /// The name that EndpointSlices know an upstream's port by; unnamed ports have an empty one.

@@ -188,6 +188,7 @@ impl Candidate<'_> {
             balance: policy::balance(&patch.load_balancing),
             rewrite: policy::rewrite(&patch.rewrite),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),
+            auth: self.target.auth.clone(),
             access_log: patch.access_log.unwrap_or(true),
             timeouts: policy::timeouts(&patch.timeouts),
         }

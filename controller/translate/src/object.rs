@@ -14,7 +14,7 @@ use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::store::{self, Kind, Name, Store};
 use crate::tls::Problem;
-use crate::{ingress, wsroute};
+use crate::{ingress, policy, wsroute};
 
 /// Whether translation reads an annotation of this name, on whichever object. A source need not keep others.
 pub fn reads_annotation(key: &str) -> bool {
@@ -120,7 +120,9 @@ impl Asked {
     pub(crate) fn references(&self) -> BTreeSet<Reference> {
         let backends = self.draft.all_routes().flat_map(|(_, route)| &route.backends);
         let service = |name: &str| (Kind::Service, Name::new(self.owner.namespace(), name));
-        backends.map(|backend| service(&backend.service)).collect()
+        let auths = self.draft.all_routes().filter_map(|(_, route)| route.patch.auth.as_ref());
+        let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
+        backends.map(|backend| service(&backend.service)).chain(auths).collect()
     }
 
     /// The certificates that its hosts are to have.

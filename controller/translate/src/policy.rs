@@ -1,5 +1,7 @@
 //! The common policy model to the settings of a route, with the defaults of what nobody set.
 
+pub(crate) mod auth;
+
 use crds::duration::Duration;
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
 use crds::tls;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::annotations;
-use crds::diagnostic::{ObjectRef, quoted};
+use crds::diagnostic::{ObjectRef, Severity, quoted};
 use crds::policy::PolicyPatch;
+use crds::policy::auth::Auth;
 use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use snapshot::{Conditions, HostPattern, PathMatch, Serves};
@@ -69,7 +70,10 @@ impl Reader<'_> {
         let Some(policy) = policy else { return PolicyPatch::default() };
         let (mut patch, diagnostics) = policy.read(self.object, field);
         for diagnostic in diagnostics {
-            self.notes.note(diagnostic);
+            match diagnostic.severity {
+                Severity::Error => self.notes.invalid(diagnostic),
+                Severity::Warning | Severity::Info => self.notes.note(diagnostic),
+            }
         }
         if let Some(unusable) = policy::take_unusable(&mut patch) {
             let field = format!("{field}.{}", unusable.field);
@@ -88,7 +92,10 @@ impl Reader<'_> {
         again: bool,
     ) -> Vec<DraftRoute> {
         let patch = policy.clone().merge(self.policy(rule.policy.as_ref(), &format!("{field}.policy")));
-        let broken = self.broken(rule, field, again);
+        let mut broken = self.broken(rule, field, again);
+        if let Some(Auth::Unusable(why)) = &patch.auth {
+            broken.get_or_insert_with(|| why.clone());
+        }
         let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
         self.matches(&rule.matches, field)
             .into_iter()

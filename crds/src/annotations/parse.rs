@@ -1,5 +1,7 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
+pub(super) mod auth;
+
 use crate::duration::{self, Duration};
 use crate::policy::{IngressPatch, PolicyPatch, Redirect, RewritePatch, TimeoutsPatch};
 use crate::policy::{LoadBalancing, LoadBalancingPatch, PathRewrite};

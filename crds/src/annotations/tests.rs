@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::duration::Duration;
 use crate::policy::HashPart;
+use crate::policy::auth::{Auth, Basic, UsersForm};
 use crate::tls::CipherSuite;
 
 fn ingress() -> ObjectRef {
@@ -15,6 +16,23 @@ fn ingress() -> ObjectRef {
 
 fn read_one(key: &str, value: &str) -> Reading {
     read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), &ingress(), true)
+}
+
+/// A key beside those without which it says nothing.
+fn read_in_company(key: &str, value: &str) -> Reading {
+    let company: &[(&str, &str)] = match key.rsplit_once('/').unwrap_or_default() {
+        ("longhaul.dev", "auth-basic-realm") => &[("longhaul.dev/auth-basic-secret", "users")],
+        ("nginx.ingress.kubernetes.io", "auth-type" | "auth-secret" | "auth-secret-type" | "auth-realm") => {
+            &[
+                ("nginx.ingress.kubernetes.io/auth-type", "basic"),
+                ("nginx.ingress.kubernetes.io/auth-secret", "users"),
+            ]
+        }
+        _ => &[],
+    };
+    let one = [(key.to_owned(), value.to_owned())];
+    let company = company.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    read(&company.chain(one).collect(), &ingress(), true)
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -37,7 +55,7 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
         let Annotation { key, values, default, example, .. } = annotation;
         if matches!(annotation.support, Support::Served(_)) {
             assert!(!values.is_empty() && !default.is_empty(), "{key}");
-            let reading = read_one(key, example);
+            let reading = read_in_company(key, example);
             assert_eq!(reading.diagnostics, [], "{key}");
             assert_ne!(reading.patch, PolicyPatch::default(), "{key}");
         } else {
@@ -48,7 +66,8 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
 
 #[test]
 fn what_is_not_served_or_does_not_read_says_so() {
-    for annotation in table() {
+    // Every line is a realm.
+    for annotation in table().filter(|annotation| !annotation.key.ends_with("-realm")) {
         let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
         let diagnostic = &reading.diagnostics[0];
@@ -62,7 +81,12 @@ fn what_is_not_served_or_does_not_read_says_so() {
 #[test]
 fn security_settings_that_are_not_served_close() {
     for annotation in table().filter(|annotation| annotation.security) {
-        let value = if annotation.key.ends_with("snippet") { "deny all;" } else { "x" };
+        let value = match annotation.key {
+            key if key.ends_with("snippet") => "deny all;",
+            // A good value of any other.
+            "longhaul.dev/auth-basic-secret" => "",
+            _ => "x",
+        };
         let closed = read_one(annotation.key, value).closed;
         let never = matches!(annotation.inert, Inert::Always);
         assert_eq!(closed.is_none(), never, "{}", annotation.key);
@@ -381,6 +405,56 @@ fn addresses_belong_on_a_service() {
     let reading = read_misplaced(&annotations, &service, "set it on the Ingress");
     let [diagnostic] = &reading.diagnostics[..] else { panic!("{reading:?}") };
     assert_eq!(diagnostic.field, "metadata.annotations[longhaul.dev/idle-timeout]");
+}
+
+fn basic(secret: &str, form: UsersForm, realm: &str, field: &str) -> Option<Auth> {
+    let field = format!("metadata.annotations[{field}]");
+    Some(Auth::Basic(Basic { secret: secret.into(), form, realm: realm.into(), field }))
+}
+
+#[test]
+fn users_of_both_families() {
+    const SECRET: (&str, &str) = ("longhaul.dev/auth-basic-secret", "users");
+    const TYPE: (&str, &str) = ("nginx.ingress.kubernetes.io/auth-type", "basic");
+    const THEIRS: (&str, &str) = ("nginx.ingress.kubernetes.io/auth-secret", "default/map");
+    let form = ("nginx.ingress.kubernetes.io/auth-secret-type", "auth-map");
+    let ours = basic("users", UsersForm::File, "Restricted", SECRET.0);
+    let realm = ("longhaul.dev/auth-basic-realm", "Staff");
+    let with_realm = basic("users", UsersForm::File, "Staff", SECRET.0);
+    for (annotations, wanted) in [
+        (&[SECRET][..], ours.clone()),
+        (&[SECRET, realm], with_realm),
+        (&[TYPE, THEIRS], basic("map", UsersForm::File, "", THEIRS.0)),
+        (
+            &[TYPE, THEIRS, form, ("nginx.ingress.kubernetes.io/auth-realm", "Staff")],
+            basic("map", UsersForm::Map, "Staff", THEIRS.0),
+        ),
+        // Ours replace theirs whole.
+        (&[SECRET, TYPE, THEIRS, form], ours.clone()),
+        (&[SECRET, TYPE], ours),
+    ] {
+        let reading = read_all(annotations);
+        assert_eq!((reading.patch.auth, reading.closed), (wanted, None), "{annotations:?}");
+        assert_eq!(reading.diagnostics, [], "{annotations:?}");
+    }
+    for (annotations, said) in [
+        (&[realm][..], "says nothing without longhaul.dev/auth-basic-secret"),
+        (&[TYPE], "says nothing without nginx.ingress.kubernetes.io/auth-secret"),
+        (&[THEIRS], "says nothing without nginx.ingress.kubernetes.io/auth-type"),
+        (&[form], "says nothing without nginx.ingress.kubernetes.io/auth-type"),
+        (&[("nginx.ingress.kubernetes.io/auth-realm", "x")], "says nothing without"),
+        (&[TYPE, (THEIRS.0, "other/map")], "is in another namespace"),
+        (&[TYPE, (THEIRS.0, "a/b/c")], "is no name of a Secret"),
+        (&[(TYPE.0, "digest"), THEIRS], "digest is older and weaker"),
+        (&[(TYPE.0, "xbasicx"), THEIRS], "is no way to authenticate"),
+        (&[TYPE, THEIRS, (form.0, "auth-mapp")], "is no form of a Secret"),
+        (&[(SECRET.0, "a b")], "is no name of a Secret"),
+    ] {
+        let reading = read_all(annotations);
+        assert!(reading.closed.is_some() && reading.patch.auth.is_none(), "{annotations:?}");
+        assert!(reading.diagnostics.iter().any(|one| one.message.contains(said)), "{reading:?}");
+        assert!(reading.diagnostics.iter().all(|one| one.severity == Severity::Error), "{reading:?}");
+    }
 }
 
 proptest! {

@@ -1,9 +1,12 @@
 //! The settings of routes as a WsRoute writes them, and their reading into the common model.
 
+mod auth;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::auth::{Auth, BasicAuth};
 use super::schema;
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
 use crate::duration::{self, Duration};
@@ -31,6 +34,9 @@ pub struct Policy {
     /// How much is let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How a client proves that it may come in. Absent: it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// Redirect plain requests to https (308). Absent: where the host has a certificate. Handshakes on the plain
     /// port are redirected too, though browsers do not follow: let clients use wss from the start.
     #[serde(rename = "redirectToTLS", default, skip_serializing_if = "Option::is_none")]
@@ -172,6 +178,7 @@ impl Policy {
                 },
             ),
             access_log: self.access_log,
+            auth: self.auth.as_ref().map(|auth| reader.auth(auth)),
             ingress: IngressPatch::default(),
         };
         (patch, reader.diagnostics)

@@ -17,8 +17,8 @@ mod section;
 
 pub use map::{Delta, Digest, Snapshot};
 pub use section::{
-    Action, Balance, Certificate, CertificateKey, CipherSuite, Condition, Conditions, Endpoint, Endpoints,
-    HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis, ObjectRef, PathMatch,
-    PathRewrite, PrivateKey, Redirect, Rewrite, Route, RouteId, Section, Serves, Slice, Timeouts, TlsVersion,
-    UpstreamId, ValueMatch, WeightedUpstream,
+    Action, Auth, Balance, BasicAuth, Certificate, CertificateKey, CipherSuite, Condition, Conditions,
+    Endpoint, Endpoints, HashPart, Host, HostPattern, HostTls, Key, Listener, ListenerName, Millis,
+    ObjectRef, PasswordHash, PathMatch, PathRewrite, PrivateKey, Redirect, Rewrite, Route, RouteId, Section,
+    Serves, Slice, Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
 };

@@ -1,5 +1,6 @@
 //! What a snapshot is made of: the sections and their keys.
 
+mod auth;
 mod certificate;
 mod host;
 mod policy;
@@ -11,6 +12,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+pub use auth::{Auth, BasicAuth, PasswordHash, User};
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};

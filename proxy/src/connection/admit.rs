@@ -9,21 +9,26 @@ use crate::table::{Action, Route};
 use crate::upstream::Weighted;
 
 impl Connection {
-    /// The backends, or why not, in this order: requests in the clear are sent to https; a closed route serves nobody.
-    pub(super) fn admit<'r>(
+    /// The backends, or why not, in this order: requests in the clear are sent to https; a closed route serves
+    /// nobody; who must prove that he may come in does so.
+    pub(super) async fn admit<'r>(
         &self,
         asking: &Asking,
         route: &'r Route,
         has_certificate: bool,
     ) -> Result<&'r [Weighted], Answer> {
         self.over_tls(asking, route, has_certificate)?;
-        match &route.action {
-            Action::Forward(backends) => Ok(backends),
+        let backends = match &route.action {
+            Action::Forward(backends) => backends,
             Action::Broken(reason) => {
                 tracing::debug!(route = %route.id, reason, "a closed route was asked for");
-                Err(Answer::BROKEN)
+                return Err(Answer::BROKEN);
             }
+        };
+        if let Some(auth) = &route.auth {
+            auth.check(&asking.head, &self.home.shared.passwords).await?;
         }
+        Ok(backends)
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

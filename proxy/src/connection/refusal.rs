@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::auth::Denied;
 use crate::dial::DialError;
 use crate::head::{Head, Refusal};
 use crate::table::Route;
@@ -51,6 +52,13 @@ impl Answer {
         "this route is closed because something is wrong with its configuration, as the status of its object says",
     );
 
+    /// Nobody found out whether the client may come in.
+    const AUTH_BUSY: Self = Self::fixed(
+        503,
+        "authentication_unavailable",
+        "too many clients are being authenticated at this moment",
+    );
+
     /// 308 keeps the method (RFC 9110 §15.4.9).
     pub(super) fn redirect(head: &Head, port: u16) -> Self {
         let port = if port == 443 { String::new() } else { format!(":{port}") };
@@ -93,6 +101,18 @@ impl Answer {
             text.push_str(&body);
         }
         text.into_bytes()
+    }
+}
+
+impl From<Denied> for Answer {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Challenge(challenge) => Self {
+                field: Some(("WWW-Authenticate", challenge.into())),
+                ..Self::fixed(401, "http_request_denied", "this route asks for a user name and a password")
+            },
+            Denied::Busy => Self { field: Some(retry_after()), ..Self::AUTH_BUSY },
+        }
     }
 }
 

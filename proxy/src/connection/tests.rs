@@ -52,6 +52,7 @@ impl World {
         let shared = Shared {
             table,
             telemetry: Telemetry::new(),
+            passwords: crate::auth::Passwords::new(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

@@ -17,10 +17,10 @@ use snapshot::{
     RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
+use super::check::Checked;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
-use crate::forward::Rewrite;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream, Weighted};
@@ -293,15 +293,15 @@ impl Builder<'_> {
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
         let checked = check::host(pattern, &host)
-            .and_then(|rewrites| Ok((rewrites, host.tls.map(|tls| self.tls(tls)).transpose()?)));
-        let (rewrites, tls) = match checked {
+            .and_then(|routes| Ok((routes, host.tls.map(|tls| self.tls(tls)).transpose()?)));
+        let (checked, tls) = match checked {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let mut paths = Paths::new();
-        for (route, rewrite) in host.routes.into_iter().zip(rewrites) {
+        for (route, checked) in host.routes.into_iter().zip(checked) {
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
-                place.push(self.route(route, rewrite));
+                place.push(self.route(route, checked));
             }
         }
         self.put_host(pattern, Host { tls, paths });
@@ -325,7 +325,7 @@ impl Builder<'_> {
         );
         let mut paths = Paths::new();
         if let Some(mut place) = paths.place(&route.path) {
-            place.push(self.route(route, Rewrite::default()));
+            place.push(self.route(route, Checked::default()));
         }
         self.put_host(pattern, Host { tls: None, paths });
     }
@@ -338,7 +338,8 @@ impl Builder<'_> {
         }
     }
 
-    fn route(&mut self, route: snapshot::Route, rewrite: Rewrite) -> Route {
+    fn route(&mut self, route: snapshot::Route, checked: Checked) -> Route {
+        let Checked { rewrite, auth } = checked;
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -363,6 +364,7 @@ impl Builder<'_> {
             redirect: route.redirect,
             balance: route.balance,
             rewrite,
+            auth,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
             max_body: route.max_body,
             timeouts: route.timeouts.into(),

@@ -2,11 +2,19 @@
 
 use snapshot::{Balance, Condition, Conditions, HashPart, HostPattern, PathMatch};
 
+use crate::auth::Auth;
 use crate::forward::Rewrite;
 use crate::head::is_token;
 
 /// What each of its routes rewrites, in their order; or what is wrong, for people.
-pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Rewrite>, String> {
+/// What of a route was built while it was looked at.
+#[derive(Default)]
+pub(super) struct Checked {
+    pub(super) rewrite: Rewrite,
+    pub(super) auth: Option<Auth>,
+}
+
+pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<Checked>, String> {
     if let HostPattern::Exact(name) | HostPattern::Wildcard(name) = pattern
         && (name.is_empty() || name.ends_with('.') || name.bytes().any(|byte| byte.is_ascii_uppercase()))
     {
@@ -16,14 +24,15 @@ pub(super) fn host(pattern: &HostPattern, host: &snapshot::Host) -> Result<Vec<R
     routes.map(|route| self::route(route).map_err(|reason| format!("{}: {reason}", route.id))).collect()
 }
 
-fn route(route: &snapshot::Route) -> Result<Rewrite, String> {
+fn route(route: &snapshot::Route) -> Result<Checked, String> {
     path(&route.path)?;
     conditions(&route.conditions)?;
     balance(&route.balance)?;
     if matches!(&route.action, snapshot::Action::Forward(backends) if backends.is_empty()) {
         return Err("it forwards to nothing".to_owned());
     }
-    Rewrite::new(&route.path, route.rewrite.clone())
+    let auth = route.auth.as_ref().map(Auth::new).transpose()?;
+    Ok(Checked { rewrite: Rewrite::new(&route.path, route.rewrite.clone())?, auth })
 }
 
 fn path(matched: &PathMatch) -> Result<(), String> {

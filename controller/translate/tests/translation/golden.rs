@@ -65,6 +65,7 @@ fn leave_out_defaults(route: &mut Value) {
         "balance": "LeastConnections",
         "rewrite": {"path": null, "host": null},
         "max_body": null,
+        "auth": null,
         "access_log": true,
         "timeouts": snapshot::Timeouts::default(),
     });

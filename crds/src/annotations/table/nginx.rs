@@ -1,5 +1,6 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
+use super::super::parse::auth;
 use super::super::parse::{
     nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
     nginx_load_balance, nginx_read, nginx_redirect, nginx_send, snippet_protects,
@@ -28,10 +29,10 @@ pub(super) static ROWS: &[Annotation] = &[
     )
     .security()
     .inert(Inert::Values(&["HTTP", "AUTO_HTTP", "http", "auto_http", "Http"])),
-    not_yet("nginx.ingress.kubernetes.io/auth-realm", "chars with space").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-secret", "[ns/]name").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-secret-type", "auth-file|auth-map (unanchored)").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-type", "basic|digest (unanchored regex)").security(),
+    served("nginx.ingress.kubernetes.io/auth-realm", "What a browser shows when it asks for user name and password.", auth::realm).takes("one line", "empty", "Restricted area").security(),
+    served("nginx.ingress.kubernetes.io/auth-secret", "The Secret with the users. Another namespace than the Ingress's is refused.", auth::nginx_secret).takes("`[NAMESPACE/]NAME`", "none", "chat-users").security(),
+    served("nginx.ingress.kubernetes.io/auth-secret-type", "Whether its key `auth` is a file of htpasswd, or each key a user and its value the hash.", auth::nginx_secret_type).takes("`auth-file` or `auth-map`", "auth-file", "auth-map").security(),
+    served("nginx.ingress.kubernetes.io/auth-type", "Lets in who has a user name and password of `auth-secret`. `digest` is refused.", auth::nginx_type).takes("`basic`", "everybody is let in", "basic").security(),
     not_yet("nginx.ingress.kubernetes.io/canary", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/canary-by-cookie", "basic chars"),
     not_yet("nginx.ingress.kubernetes.io/canary-by-header", "basic chars"),

@@ -1,5 +1,6 @@
 //! Our own keys.
 
+use super::super::parse::auth;
 use super::super::parse::{
     own_access_log, own_body_size, own_cipher_suites, own_connect, own_handshake, own_hash_on, own_idle,
     own_load_balancing, own_redirect, own_request, own_rewrite_path, own_rewrite_prefix, own_send,
@@ -58,8 +59,8 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("longhaul.dev/auth-url", "URL of the authentication service.").security(),
     not_yet("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets.").security(),
     not_yet("longhaul.dev/auth-timeout", "How long it may take.").security(),
-    not_yet("longhaul.dev/auth-basic-secret", "Secret with the users of basic authentication.").security(),
-    not_yet("longhaul.dev/auth-basic-realm", "Realm of basic authentication.").security(),
+    served("longhaul.dev/auth-basic-secret", "Lets in who has a user name and password of this Secret, whose key `auth` is a file of htpasswd.", auth::own_secret).takes("the name of a Secret in the Ingress's namespace", "everybody is let in", "chat-users").security(),
+    served("longhaul.dev/auth-basic-realm", "What a browser shows when it asks for them.", auth::realm).takes("one line", "Restricted", "Chat of the staff").security(),
     not_yet("longhaul.dev/jwt-issuer", "Issuer of accepted tokens.").security(),
     not_yet("longhaul.dev/jwt-audiences", "Audiences of accepted tokens.").security(),
     not_yet("longhaul.dev/jwt-key-set-secret", "Secret with the key set.").security(),

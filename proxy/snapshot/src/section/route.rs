@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::auth::Auth;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
 
@@ -67,6 +68,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// The longest body of a request, in bytes; a longer one gets 413. Absent: no limit.
     pub max_body: Option<u64>,
+    /// Who is let in. Absent: everybody.
+    pub auth: Option<Auth>,
     /// Write an access record for each tunnel and request.
     pub access_log: bool,
     /// How long things may take.
@@ -86,6 +89,7 @@ impl Route {
             balance: Balance::default(),
             rewrite: Rewrite::default(),
             max_body: None,
+            auth: None,
             access_log: true,
             timeouts: Timeouts::default(),
         }
