@@ -11,7 +11,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
-use translate::Settings;
+use translate::{AuthUrls, Settings};
 
 use crate::addresses::Publish;
 use crate::cluster::Cluster;
@@ -172,6 +172,11 @@ pub struct Reading {
         default_value_t = true
     )]
     pub nginx_annotations: bool,
+
+    /// Let routes name authentication services by a URL. Without it only a Service of their own namespace may decide who
+    /// comes in; routes with a URL answer 503.
+    #[arg(long, env = "LONGHAUL_AUTH_URLS", value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub auth_urls: bool,
 }
 
 impl Reading {
@@ -184,6 +189,7 @@ impl Reading {
             default_tls_secret: self.default_tls_secret,
             loopback_endpoints: true,
             nginx_annotations: self.nginx_annotations,
+            auth_urls: if self.auth_urls { AuthUrls::Allowed } else { AuthUrls::Refused },
             ..Settings::default()
         }
     }
@@ -415,6 +421,7 @@ mod tests {
             "--default-tls-secret=edge/tls",
             "--trusted-proxies=10.0.0.0/8,::1/128",
             "--nginx-annotations=false",
+            "--auth-urls=false",
             "--publish-address=203.0.113.7,2001:DB8::0,LB.example.com",
         ];
         let settings = parse(&flags).unwrap().config().settings;
@@ -422,6 +429,7 @@ mod tests {
         assert_eq!(settings.built_in_class.as_deref(), Some("own"));
         assert_eq!(settings.default_tls_secret.unwrap().to_string(), "edge/tls");
         assert_eq!((settings.trusted_proxies.len(), settings.nginx_annotations), (2, false));
+        assert_eq!(settings.auth_urls, AuthUrls::Refused);
         let addresses = settings.addresses.iter().map(|address| (address.kind, &*address.value));
         let (ip, name) = (AddressKind::IPAddress, AddressKind::Hostname);
         let expected = [(ip, "203.0.113.7"), (ip, "2001:db8::"), (name, "lb.example.com")];

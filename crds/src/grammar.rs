@@ -78,6 +78,23 @@ pub const AUTHORITY: Grammar = Grammar {
     holds: authority,
 };
 
+/// The address of a service: RFC 3986, without user information and fragment.
+pub const URL: Grammar = Grammar {
+    pattern: concat!(
+        r"^https?://([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*",
+        r"|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?([/?]([-A-Za-z0-9._~!&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?$"
+    ),
+    words: "an address such as http://auth.example.com:9000/check",
+    holds: |text| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        rest.is_some_and(|rest| {
+            let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let path = target.replace('?', "/");
+            authority(host) && !target.contains('$') && path_bytes(path.as_bytes())
+        })
+    },
+};
+
 /// The name of a Service's port: `IANA_SVC_NAME`, RFC 6335, section 5.1. Its length (15) is the schema's business.
 pub const PORT_NAME: Grammar = Grammar {
     pattern: "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$",
@@ -104,8 +121,8 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 10] =
-    [TOKEN, FIELD_VALUE, PARAMETER, PATH, SENT_PATH, HOST, AUTHORITY, PORT_NAME, LABEL, OBJECT_NAME];
+const ALL: [Grammar; 11] =
+    [TOKEN, FIELD_VALUE, PARAMETER, PATH, SENT_PATH, HOST, AUTHORITY, URL, PORT_NAME, LABEL, OBJECT_NAME];
 
 /// What a pattern of a schema asks for, in words.
 pub fn words_of(pattern: &str) -> Option<&'static str> {
@@ -161,7 +178,7 @@ mod tests {
 
     #[test]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 10] = [
+        let cases: [(Grammar, &[&str], &[&str]); 11] = [
             (TOKEN, &["X-Tenant", "a", "graphql-transport-ws"], &["", "a b", "a:", "é", "a\n"]),
             (FIELD_VALUE, &["", "a b\tc", "é"], &["a\r\nb", "\0", "a\n", "\u{7f}"]),
             (PARAMETER, &["v", "a b", "é"], &["", "a\nb"]),
@@ -176,6 +193,21 @@ mod tests {
                 AUTHORITY,
                 &["a", "a.b:80", "127.0.0.1:65535", "[::1]", "[::1]:80"],
                 &["", ":80", "a:", "a:0", "a:080", "a b", "a/b", "user@a", "::1", "[::1", "a:+80", "a\r\nb"],
+            ),
+            (
+                URL,
+                &["http://a", "https://a.b:80/c%2Fd?e=f?g", "http://[::1]?x"],
+                &[
+                    "",
+                    "a",
+                    "ftp://a",
+                    "http://",
+                    "http:///a",
+                    "http://u@a/",
+                    "http://a/$b",
+                    "http://a/#b",
+                    "http://a b",
+                ],
             ),
             (PORT_NAME, &["http", "a1", "1a", "1-a-2"], &["", "80", "a--b", "-a", "a-", "A", "a_b", "1-2"]),
             (LABEL, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b"]),

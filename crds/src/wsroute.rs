@@ -16,7 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use policy::{
-    Auth, BalancingPolicy, BasicAuth, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole,
+    Auth, BalancingPolicy, BasicAuth, ExternalAuth, HashOn, Limits, LoadBalancing, Policy, Rewrite, Timeouts,
+    Whole,
 };
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 

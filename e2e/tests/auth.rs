@@ -4,4 +4,5 @@
 
 mod auth {
     mod basic;
+    mod external;
 }

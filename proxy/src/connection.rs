@@ -14,8 +14,9 @@ use snapshot::{ListenerName, Serves};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::auth::{Granted, Kind};
 use crate::dial::{self, Answered, DialError};
-use crate::forward::{self, Peer};
+use crate::forward::{self, Outgoing, Peer};
 use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
 use crate::leg::Leg;
@@ -264,23 +265,31 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let backends = match self.admit(&asking, &route, has_certificate).await {
-            Ok(backends) => backends,
+        let kind = if matches!(asked, Asked::WebSocket(_)) { Kind::Handshake } else { Kind::Page };
+        let (backends, granted) = match self.admit((&asking, kind), &route, has_certificate).await {
+            Ok(admitted) => admitted,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };
         match asked {
-            Asked::WebSocket(offer) => self.upgrade(asking, &route, backends, offer).await,
+            Asked::WebSocket(offer) => self.upgrade(asking, &route, (backends, &granted), offer).await,
             _ if route.serves == Serves::WebSocketOnly => {
                 self.refuse(&asking, Some(&route), Answer::WEBSOCKET_ONLY).await
             }
-            _ => http::serve(self, asking, &route).await,
+            _ => http::serve(self, asking, &route, &granted).await,
         }
     }
 
-    async fn upgrade(&mut self, asking: Asking, route: &Route, backends: &[Weighted], offer: Offer) -> Next {
+    async fn upgrade(
+        &mut self,
+        asking: Asking,
+        route: &Route,
+        (backends, granted): (&[Weighted], &Granted),
+        offer: Offer,
+    ) -> Next {
         let telemetry = self.home.shared.telemetry.clone();
         let mut request = Vec::with_capacity(1024);
-        handshake::request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut request);
+        let outgoing = Outgoing { replaced: granted.replacing(route), ..route.rewrite.apply(&asking.head) };
+        handshake::request(&outgoing, &asking.peer(), &mut request);
         let way = route.way(&asking.head, asking.client);
         let answered = {
             let shaking = dial::shake_hands((backends, way), route, &telemetry, (&request, &offer));

@@ -16,18 +16,21 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::auth::Granted;
 use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
-use crate::forward;
+use crate::forward::{self, Outgoing};
 use crate::head::{self, Framing, Head, Refusal, Version};
 use crate::table::{Action, Route};
 use crate::upstream::{Picked, Way, choose};
 use crate::worker::Home;
 
+mod ask;
 mod body;
 mod pool;
 mod wire;
 
+pub(crate) use ask::{Question, ask};
 use body::{Account, Answered, RequestBody, ResponseBody};
 pub(crate) use pool::Pool;
 use pool::Sender;
@@ -41,7 +44,12 @@ const MAX_HEAD: usize = 2 * head::MAX_HEAD;
 pub(crate) const TOO_LONG: Refusal = Refusal::request(413, "the body is longer than this route takes");
 
 /// Serves one plain request.
-pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route: &Arc<Route>) -> Next {
+pub(crate) async fn serve(
+    connection: &mut Connection,
+    mut asking: Asking,
+    route: &Arc<Route>,
+    granted: &Granted,
+) -> Next {
     let home = connection.home.clone();
     if let (Framing::Length(length), Some(most)) = (asking.head.framing, route.max_body)
         && length > most
@@ -50,7 +58,8 @@ pub(crate) async fn serve(connection: &mut Connection, mut asking: Asking, route
     }
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
-    forward::plain_request(&route.rewrite.apply(&asking.head), &asking.peer(), &mut head);
+    let outgoing = Outgoing { replaced: granted.replacing(route), ..route.rewrite.apply(&asking.head) };
+    forward::plain_request(&outgoing, &asking.peer(), &mut head);
     let way = route.way(&asking.head, asking.client);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);

@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::Passwords;
+use crate::auth::{Names, Passwords};
 use crate::close::CloseReason;
 use crate::connection;
 use crate::http::Pool;
@@ -36,6 +36,8 @@ pub struct Shared {
     pub telemetry: Arc<Telemetry>,
     /// Compares passwords.
     pub passwords: Passwords,
+    /// Where authentication services are.
+    pub names: Names,
     /// The port that redirects and forwarding fields name for the plain listener.
     pub public_http_port: u16,
     /// The same for the TLS listener.
@@ -177,6 +179,7 @@ pub(crate) mod tests {
             table: Table::served_from(provider),
             telemetry: Telemetry::new(),
             passwords: Passwords::new(),
+            names: Names::default(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

@@ -154,6 +154,7 @@ be unready at once too, and kube-proxy sends to a terminating pod (there may be 
     - --default-tls-secret={{ . }}
     {{- end }}
     - --nginx-annotations={{ $c.nginxAnnotations }}
+    - --auth-urls={{ $c.authURLs }}
     - --log-format={{ .Values.logging.format }}
     - --log-level={{ .Values.logging.level }}
     {{- with include "longhaul.flags" $c.extraArgs | trim }}

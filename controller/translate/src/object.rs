@@ -10,6 +10,7 @@ use snapshot::{CertificateKey, HostPattern};
 use crate::backends::{self, Target};
 use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
+use crate::policy::auth::Surroundings;
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::store::{self, Kind, Name, Store};
@@ -77,13 +78,19 @@ pub(crate) fn read(
 /// Follows the references. `problem` is what is wrong with a certificate.
 pub(crate) fn resolve<'a>(
     asked: &Asked,
-    store: &Store,
+    (store, settings): (&Store, &Settings),
     problem: impl Fn(&CertificateKey) -> Option<&'a Problem>,
 ) -> Resolved {
     let mut notes = Notes::default();
     let routes = asked.draft.all_routes();
     let targets = routes
-        .map(|(position, route)| (position, backends::target(route, &asked.owner, store, &mut notes)))
+        .map(|(position, route)| {
+            let exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
+            let everywhere = position == Position::Fallback && asked.everywhere();
+            let around =
+                Surroundings { settings, hosts_are_exact: !everywhere && route.hosts.iter().all(exact) };
+            (position, backends::target(route, &asked.owner, (store, around), &mut notes))
+        })
         .collect();
     for tls in asked.draft.tls.iter().filter(|tls| !tls.by_default) {
         if let Some(Problem { reason, message, remedy }) = problem(&tls.certificate) {

@@ -29,8 +29,19 @@ pub struct Settings {
     pub watch_without_class: bool,
     /// Read the annotations of the retired ingress-nginx too.
     pub nginx_annotations: bool,
+    /// Authentication services may be named by an address; else by a Service only.
+    pub auth_urls: AuthUrls,
     /// Where clients reach the proxies, for the status of objects.
     pub addresses: Vec<Address>,
+}
+
+/// Whether authentication services may be named by an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthUrls {
+    /// They may.
+    Allowed,
+    /// By a Service of the object's namespace only.
+    Refused,
 }
 
 impl Default for Settings {
@@ -45,6 +56,7 @@ impl Default for Settings {
             class_by_name: None,
             watch_without_class: false,
             nginx_annotations: true,
+            auth_urls: AuthUrls::Allowed,
             addresses: Vec::new(),
         }
     }

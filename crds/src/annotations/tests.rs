@@ -1,5 +1,7 @@
 //! Annotations as people write them: values, mistakes, families, and what closes a route.
 
+mod auth;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -7,7 +9,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::duration::Duration;
 use crate::policy::HashPart;
-use crate::policy::auth::{Auth, Basic, UsersForm};
 use crate::tls::CipherSuite;
 
 fn ingress() -> ObjectRef {
@@ -22,6 +23,20 @@ fn read_one(key: &str, value: &str) -> Reading {
 fn read_in_company(key: &str, value: &str) -> Reading {
     let company: &[(&str, &str)] = match key.rsplit_once('/').unwrap_or_default() {
         ("longhaul.dev", "auth-basic-realm") => &[("longhaul.dev/auth-basic-secret", "users")],
+        ("longhaul.dev", "auth-response-headers" | "auth-timeout") => {
+            &[("longhaul.dev/auth-service", "auth:80")]
+        }
+        (
+            "nginx.ingress.kubernetes.io",
+            "auth-method"
+            | "auth-request-redirect"
+            | "auth-response-headers"
+            | "auth-signin"
+            | "auth-signin-redirect-param",
+        ) => &[
+            ("nginx.ingress.kubernetes.io/auth-url", "http://auth/"),
+            ("nginx.ingress.kubernetes.io/auth-signin", "/login"),
+        ],
         ("nginx.ingress.kubernetes.io", "auth-type" | "auth-secret" | "auth-secret-type" | "auth-realm") => {
             &[
                 ("nginx.ingress.kubernetes.io/auth-type", "basic"),
@@ -405,56 +420,6 @@ fn addresses_belong_on_a_service() {
     let reading = read_misplaced(&annotations, &service, "set it on the Ingress");
     let [diagnostic] = &reading.diagnostics[..] else { panic!("{reading:?}") };
     assert_eq!(diagnostic.field, "metadata.annotations[longhaul.dev/idle-timeout]");
-}
-
-fn basic(secret: &str, form: UsersForm, realm: &str, field: &str) -> Option<Auth> {
-    let field = format!("metadata.annotations[{field}]");
-    Some(Auth::Basic(Basic { secret: secret.into(), form, realm: realm.into(), field }))
-}
-
-#[test]
-fn users_of_both_families() {
-    const SECRET: (&str, &str) = ("longhaul.dev/auth-basic-secret", "users");
-    const TYPE: (&str, &str) = ("nginx.ingress.kubernetes.io/auth-type", "basic");
-    const THEIRS: (&str, &str) = ("nginx.ingress.kubernetes.io/auth-secret", "default/map");
-    let form = ("nginx.ingress.kubernetes.io/auth-secret-type", "auth-map");
-    let ours = basic("users", UsersForm::File, "Restricted", SECRET.0);
-    let realm = ("longhaul.dev/auth-basic-realm", "Staff");
-    let with_realm = basic("users", UsersForm::File, "Staff", SECRET.0);
-    for (annotations, wanted) in [
-        (&[SECRET][..], ours.clone()),
-        (&[SECRET, realm], with_realm),
-        (&[TYPE, THEIRS], basic("map", UsersForm::File, "", THEIRS.0)),
-        (
-            &[TYPE, THEIRS, form, ("nginx.ingress.kubernetes.io/auth-realm", "Staff")],
-            basic("map", UsersForm::Map, "Staff", THEIRS.0),
-        ),
-        // Ours replace theirs whole.
-        (&[SECRET, TYPE, THEIRS, form], ours.clone()),
-        (&[SECRET, TYPE], ours),
-    ] {
-        let reading = read_all(annotations);
-        assert_eq!((reading.patch.auth, reading.closed), (wanted, None), "{annotations:?}");
-        assert_eq!(reading.diagnostics, [], "{annotations:?}");
-    }
-    for (annotations, said) in [
-        (&[realm][..], "says nothing without longhaul.dev/auth-basic-secret"),
-        (&[TYPE], "says nothing without nginx.ingress.kubernetes.io/auth-secret"),
-        (&[THEIRS], "says nothing without nginx.ingress.kubernetes.io/auth-type"),
-        (&[form], "says nothing without nginx.ingress.kubernetes.io/auth-type"),
-        (&[("nginx.ingress.kubernetes.io/auth-realm", "x")], "says nothing without"),
-        (&[TYPE, (THEIRS.0, "other/map")], "is in another namespace"),
-        (&[TYPE, (THEIRS.0, "a/b/c")], "is no name of a Secret"),
-        (&[(TYPE.0, "digest"), THEIRS], "digest is older and weaker"),
-        (&[(TYPE.0, "xbasicx"), THEIRS], "is no way to authenticate"),
-        (&[TYPE, THEIRS, (form.0, "auth-mapp")], "is no form of a Secret"),
-        (&[(SECRET.0, "a b")], "is no name of a Secret"),
-    ] {
-        let reading = read_all(annotations);
-        assert!(reading.closed.is_some() && reading.patch.auth.is_none(), "{annotations:?}");
-        assert!(reading.diagnostics.iter().any(|one| one.message.contains(said)), "{reading:?}");
-        assert!(reading.diagnostics.iter().all(|one| one.severity == Severity::Error), "{reading:?}");
-    }
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::auth::{Auth, BasicAuth};
+pub use self::auth::{Auth, BasicAuth, ExternalAuth};
 use super::schema;
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
 use crate::duration::{self, Duration};

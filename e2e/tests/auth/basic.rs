@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use e2e::backend::demo::DemoBackend;
 use e2e::backend::recorder::{Answer, Recorder};
 use e2e::client::{Answer as Got, Target};
-use e2e::objects::{self, Ingress};
+use e2e::objects::Ingress;
 use e2e::wire::{field, handshake};
 use e2e::world::World;
 use tokio::task::JoinSet;
@@ -21,11 +21,8 @@ const BCRYPT: &str = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WI
 const COSTLY: &str = "$2y$12$abcdefghijklmnopqrstuuT1Iwu6o8Wx7BoOyIMHfgVJq6JO/IJhW";
 
 fn secret(name: &str, data: &[(&str, &str)]) -> String {
-    let mut text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n");
-    for (key, value) in data {
-        text.push_str(&format!("  {key}: {value:?}\n"));
-    }
-    text
+    let data: Vec<_> = data.iter().map(|(key, value)| format!("  {key}: {value:?}\n")).collect();
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n{}", data.concat())
 }
 
 fn htpasswd(lines: &[(&str, &str)]) -> String {

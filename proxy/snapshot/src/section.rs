@@ -12,7 +12,9 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use auth::{Auth, BasicAuth, PasswordHash, User};
+pub use auth::{
+    Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, SignIn, Template, User,
+};
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};

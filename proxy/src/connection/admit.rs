@@ -4,6 +4,7 @@ use snapshot::Redirect;
 
 use super::refusal::Answer;
 use super::{Asking, Connection};
+use crate::auth::{Granted, Kind};
 use crate::forward;
 use crate::table::{Action, Route};
 use crate::upstream::Weighted;
@@ -13,10 +14,10 @@ impl Connection {
     /// nobody; who must prove that he may come in does so.
     pub(super) async fn admit<'r>(
         &self,
-        asking: &Asking,
+        (asking, kind): (&Asking, Kind),
         route: &'r Route,
         has_certificate: bool,
-    ) -> Result<&'r [Weighted], Answer> {
+    ) -> Result<(&'r [Weighted], Granted), Answer> {
         self.over_tls(asking, route, has_certificate)?;
         let backends = match &route.action {
             Action::Forward(backends) => backends,
@@ -25,10 +26,11 @@ impl Connection {
                 return Err(Answer::BROKEN);
             }
         };
-        if let Some(auth) = &route.auth {
-            auth.check(&asking.head, &self.home.shared.passwords).await?;
-        }
-        Ok(backends)
+        let granted = match &route.auth {
+            Some(auth) => auth.check(asking, &self.home, kind).await?,
+            None => Granted::default(),
+        };
+        Ok((backends, granted))
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

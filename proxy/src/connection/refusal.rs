@@ -23,6 +23,8 @@ pub(super) struct Answer {
     error: Option<&'static str>,
     message: Cow<'static, str>,
     field: Option<(&'static str, Cow<'static, str>)>,
+    /// What an authentication service says to the client.
+    further: Vec<(&'static str, Vec<u8>)>,
     close: bool,
 }
 
@@ -36,12 +38,13 @@ impl Answer {
         error: Some("http_request_denied"),
         message: Cow::Borrowed("this route serves WebSocket handshakes only"),
         field: Some(("Upgrade", Cow::Borrowed("websocket"))),
+        further: Vec::new(),
         close: false,
     };
 
     const fn fixed(status: u16, error: &'static str, message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
-        Self { status, error: Some(error), message, field: None, close: false }
+        Self { status, error: Some(error), message, field: None, further: Vec::new(), close: false }
     }
 
     /// The reason names Secrets, Services and settings, which are no strangers' business: the status and the events of
@@ -50,6 +53,12 @@ impl Answer {
         503,
         "proxy_configuration_error",
         "this route is closed because something is wrong with its configuration, as the status of its object says",
+    );
+
+    const AUTH_UNAVAILABLE: Self = Self::fixed(
+        503,
+        "authentication_unavailable",
+        "the service that decides who may use this route does not say",
     );
 
     /// Nobody found out whether the client may come in.
@@ -68,6 +77,7 @@ impl Answer {
             error: None,
             message: format!("this host is served over TLS: {location}").into(),
             field: Some(("Location", location.into())),
+            further: Vec::new(),
             close: false,
         }
     }
@@ -96,11 +106,17 @@ impl Answer {
             (false, true) => field("Connection", "Upgrade, close"),
             (false, false) => field("Connection", "close"),
         }
-        text.push_str("\r\n");
-        if !without_body {
-            text.push_str(&body);
+        let mut bytes = text.into_bytes();
+        for (name, value) in &self.further {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
         }
-        text.into_bytes()
+        bytes.extend_from_slice(b"\r\n");
+        if !without_body {
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        bytes
     }
 }
 
@@ -112,6 +128,18 @@ impl From<Denied> for Answer {
                 ..Self::fixed(401, "http_request_denied", "this route asks for a user name and a password")
             },
             Denied::Busy => Self { field: Some(retry_after()), ..Self::AUTH_BUSY },
+            Denied::Answered(status, further) => {
+                let elsewhere = status < 400;
+                let message = match status {
+                    401 => "this route asks for a login",
+                    403 => "the login is not allowed to use this route",
+                    _ => "this route asks for a login, which is elsewhere",
+                };
+                let error = (!elsewhere).then_some("http_request_denied");
+                let message = Cow::Borrowed(message);
+                Self { status, error, message, field: None, further, close: false }
+            }
+            Denied::Unavailable => Self::AUTH_UNAVAILABLE,
         }
     }
 }
@@ -123,6 +151,7 @@ impl From<Refusal> for Answer {
             error: Some(refusal.error),
             message: Cow::Borrowed(refusal.message),
             field: refusal.header.map(|(name, value)| (name, Cow::Borrowed(value))),
+            further: Vec::new(),
             close: refusal.close,
         }
     }

@@ -53,6 +53,7 @@ impl World {
             table,
             telemetry: Telemetry::new(),
             passwords: crate::auth::Passwords::new(),
+            names: crate::auth::Names::default(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

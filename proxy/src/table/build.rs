@@ -21,6 +21,7 @@ use super::check::Checked;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
+use crate::auth::Auth;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream, Weighted};
@@ -339,7 +340,12 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, route: snapshot::Route, checked: Checked) -> Route {
-        let Checked { rewrite, auth } = checked;
+        let Checked { rewrite, mut auth } = checked;
+        if let Some(auth) = &mut auth
+            && let Some(id) = auth.upstream().cloned()
+        {
+            auth.bind(self.referenced(&id));
+        }
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -390,10 +396,17 @@ impl Builder<'_> {
     /// A host that is no longer in the table lets go of its upstreams.
     fn release(&mut self, host: &Host) {
         for route in host.paths.routes() {
-            let Action::Forward(backends) = &route.action else { continue };
-            for backend in backends {
-                self.entry(backend.upstream.id()).references -= 1;
-                self.released.insert(backend.upstream.shared_id().clone());
+            let backends = match &route.action {
+                Action::Forward(backends) => &backends[..],
+                Action::Broken(_) => &[],
+            };
+            let named = backends.iter().map(|backend| backend.upstream.id());
+            let auth = route.auth.as_ref().and_then(Auth::upstream);
+            for id in named.chain(auth) {
+                let entry = self.entry(id);
+                entry.references -= 1;
+                let shared = entry.cell.shared_id().clone();
+                self.released.insert(shared);
             }
         }
     }
