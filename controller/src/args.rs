@@ -107,6 +107,11 @@ pub struct Run {
     #[arg(long, env = "LONGHAUL_SOCKET", value_name = "PATH")]
     pub socket: PathBuf,
 
+    /// When told to stop, write no more status and give the lease back, but go on feeding the proxies until the last
+    /// one has left. For pods, in which controller and proxy are told at the same time.
+    #[arg(long, env = "LONGHAUL_OUTSTAY_PROXIES")]
+    pub outstay_proxies: bool,
+
     /// Serve /livez, /readyz, /metrics and /api/{routes,objects,diagnostics} here. Port 0 takes a free one and says
     /// which. Whoever reaches it can read every route: keep it off public addresses.
     #[arg(long, env = "LONGHAUL_ADMIN", value_name = "ADDR:PORT")]

@@ -37,6 +37,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use translate::Settings;
@@ -45,7 +46,7 @@ use crate::admin::{Admin, ListenError, Listening, Pages};
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::overview::Overview;
-use crate::publish::{Publisher, Socket};
+use crate::publish::{Proxies, Publisher, Socket};
 use crate::reconcile::Reconciler;
 
 /// Where objects come from.
@@ -77,6 +78,9 @@ pub struct Config {
 pub struct Controller {
     tasks: JoinSet<anyhow::Result<()>>,
     stop: CancellationToken,
+    /// Of what is written to the API server.
+    silent: CancellationToken,
+    proxies: watch::Receiver<Proxies>,
     /// Of the admin server, with all pages and with those to observe.
     addresses: [Option<SocketAddr>; 2],
     /// Its file goes with it.
@@ -87,6 +91,7 @@ impl Controller {
     /// Starts everything, or says plainly what is in the way. `stop` asks all of it to end.
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
+        let silent = stop.child_token();
         let mut writing = None;
         let feed = match &config.source {
             Source::Directory(directory) => {
@@ -139,16 +144,17 @@ impl Controller {
                 lives,
                 metrics: metrics.clone(),
             };
-            tasks.spawn(status::run(setup, stop.clone()));
+            tasks.spawn(status::run(setup, silent.clone()));
         }
         tasks.spawn(quietly(overview::log_remarks(overview), stop.clone()));
         tasks.spawn(quietly(reconciler.run(feed.changes), stop.clone()));
+        let proxies = publisher.proxies();
         let (served, stopped) = (socket.clone(), stop.clone());
         tasks.spawn(async move {
             publisher.serve(served, stopped).await;
             Ok(())
         });
-        Ok(Self { tasks, stop, addresses, _socket: socket })
+        Ok(Self { tasks, stop, silent, proxies, addresses, _socket: socket })
     }
 
     /// Where the admin server listens.
@@ -168,6 +174,13 @@ impl Controller {
             Some(Ok(Ok(()))) | None => anyhow::anyhow!("a part of the controller ended by itself"),
             Some(Err(error)) => anyhow::Error::new(error).context("a part of the controller broke down"),
         }
+    }
+
+    /// Writes no more status and gives the lease back, but goes on feeding the proxies until the last one has left.
+    pub async fn outstay_proxies(&mut self) {
+        self.silent.cancel();
+        // The sender ends with the publisher, and then nobody is fed.
+        let _ = self.proxies.wait_for(Proxies::is_empty).await;
     }
 
     /// Ends everything and waits for it. The socket's file is gone afterwards.

@@ -48,6 +48,7 @@ async fn run(flags: Run) -> anyhow::Result<()> {
             orphaned.cancel();
         });
     }
+    let outstay = flags.outstay_proxies;
     let mut controller = Controller::start(flags.config(), stop.clone()).await?;
     tokio::select! {
         failed = controller.failure() => return Err(failed),
@@ -56,13 +57,20 @@ async fn run(flags: Run) -> anyhow::Result<()> {
         () = orphaned.cancelled() => tracing::error!("the supervisor is gone: stopping"),
     }
     tokio::select! {
-        () = controller.stop() => {}
+        () = stopped(controller, outstay) => {}
         _ = terminate.recv() => tracing::warn!("second signal: ending now"),
         _ = interrupt.recv() => tracing::warn!("second signal: ending now"),
         () = end_of_orphans(&orphaned) => std::process::exit(1),
     }
     ensure!(!orphaned.is_cancelled(), "the supervisor is gone");
     Ok(())
+}
+
+async fn stopped(mut controller: Controller, outstay_proxies: bool) {
+    if outstay_proxies {
+        controller.outstay_proxies().await;
+    }
+    controller.stop().await;
 }
 
 /// Without a supervisor nobody replaces a worker that hangs while it stops, and another may be at work already.

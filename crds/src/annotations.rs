@@ -15,7 +15,7 @@ pub use parse::{Malformed, Note, Parsed, Value};
 pub use table::table;
 
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
-use crate::policy::{LoadBalancing, PathRewrite, PolicyPatch, Redirect};
+use crate::policy::{CanaryPatch, LoadBalancing, PathRewrite, PolicyPatch, Redirect};
 use crate::tls::TlsVersion;
 
 /// The prefix of our own keys.
@@ -98,7 +98,7 @@ pub struct Reading {
     pub diagnostics: Vec<Diagnostic>,
     /// A security setting is malformed or not served: why the object's routes must answer 503.
     pub closed: Option<String>,
-    /// The object means something else than its routes say, and that is not served: why it must be left out.
+    /// The object may mean something else than its routes say: why it must be left out.
     pub left_out: Option<String>,
 }
 
@@ -119,6 +119,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     }
     reader.check_together(annotations, &mut own);
     parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
+    reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);
     reader.reading
 }
@@ -237,15 +238,42 @@ impl Reader<'_> {
         }
     }
 
+    /// Details alone make no canary, and a value without its field decides nothing.
+    fn check_canary(&mut self, canary: &CanaryPatch) {
+        if canary.has_details() && canary.enabled != Some(true) {
+            let message =
+                "other canary-* annotations are there, which have no effect without `true` here".into();
+            self.report(
+                CANARY,
+                Severity::Warning,
+                "UnsupportedValue",
+                message,
+                "write `true`, or remove them",
+            );
+        } else if canary.header_value.is_some() && canary.header.is_none() {
+            let key = format!("{CANARY}-by-header-value");
+            let message = "has no effect: no field is named that it could be the value of".into();
+            let remedy = "name it with nginx.ingress.kubernetes.io/canary-by-header";
+            self.report(&key, Severity::Warning, "UnsupportedValue", message, remedy);
+        }
+    }
+
     fn together(&mut self, name: &str, severity: Severity, message: &str, remedy: &str) {
         self.report(&format!("{OWN}{name}"), severity, "UnsupportedValue", message.to_owned(), remedy);
     }
 
     fn malformed(&mut self, annotation: &Annotation, value: &str, malformed: &Malformed) {
         let closes = annotation.security;
-        let (severity, effect) = effect(closes);
+        let (severity, effect) = if annotation.leaves_out() {
+            (Severity::Error, "this Ingress is left out, since it may be no route of its own")
+        } else {
+            effect(closes)
+        };
         let message = format!("{} {}; {effect}", quoted(value), malformed.message);
         self.report(annotation.key, severity, "UnsupportedValue", message, malformed.remedy);
+        if annotation.leaves_out() {
+            self.reading.left_out = Some(format!("annotation {CANARY} does not read"));
+        }
         if closes {
             self.close(annotation.key);
         }
@@ -253,19 +281,13 @@ impl Reader<'_> {
 
     fn unserved(&mut self, annotation: &Annotation, value: &str, reason: &str, remedy: &str) {
         let closes = annotation.security && (annotation.protects)(value);
-        let leaves_out = annotation.leaves_out();
-        let (severity, effect) = if leaves_out {
-            (Severity::Error, "this Ingress is left out, since it is no route of its own")
-        } else if closes {
+        let (severity, effect) = if closes {
             (Severity::Error, "the routes answer 503, since it was to protect them")
         } else {
             (Severity::Warning, "the routes are served without it")
         };
         let message = format!("{} is not served; {effect}", quoted(value));
         self.report(annotation.key, severity, reason, message, remedy);
-        if leaves_out {
-            self.reading.left_out = Some(format!("annotation {CANARY} is not served"));
-        }
         if closes {
             self.close(annotation.key);
         }
@@ -351,7 +373,7 @@ const fn not_yet(key: &'static str, doc: &'static str) -> Annotation {
 }
 
 impl Annotation {
-    /// An Ingress with it is no route of its own, and is left out.
+    /// An Ingress of which it does not read is left out.
     pub(crate) fn leaves_out(&self) -> bool {
         self.key == CANARY
     }

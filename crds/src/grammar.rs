@@ -68,6 +68,17 @@ pub const HOST: Grammar = Grammar {
     },
 };
 
+/// The name of a Service: RFC 1035, section 2.3.1.
+pub const SERVICE: Grammar = Grammar {
+    pattern: "^[a-z]([-a-z0-9]*[a-z0-9])?$",
+    words: "letters, digits and dashes, beginning with a letter",
+    holds: |text| {
+        label(text)
+            && text.starts_with(|first: char| first.is_ascii_lowercase())
+            && !text.bytes().any(|byte| byte.is_ascii_uppercase())
+    },
+};
+
 /// What a Host field may say: RFC 9110, section 7.2.
 pub const AUTHORITY: Grammar = Grammar {
     pattern: concat!(

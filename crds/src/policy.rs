@@ -2,6 +2,9 @@
 //! only what it wants different, and layers are laid over one another field by field.
 
 pub mod auth;
+mod canary;
+
+pub use canary::CanaryPatch;
 
 use crate::duration::Duration;
 use crate::tls::{CipherSuite, TlsVersion};
@@ -122,6 +125,14 @@ pub struct IngressPatch {
     pub subprotocols: Option<Vec<String>>,
     /// Plain requests get 426.
     pub websocket_only: Option<bool>,
+    /// Whether, and how, it takes a part of another Ingress's requests.
+    pub canary: CanaryPatch,
+    /// Further hosts for its rules.
+    pub aliases: Option<Vec<String>>,
+    /// Connect to the address of the Service in place of its endpoints.
+    pub service_address: Option<bool>,
+    /// The Service that gets requests for which no endpoint of the backend is there.
+    pub standby: Option<String>,
 }
 
 impl PolicyPatch {
@@ -165,6 +176,10 @@ impl IngressPatch {
             tls_cipher_suites: over.tls_cipher_suites.or(self.tls_cipher_suites),
             subprotocols: over.subprotocols.or(self.subprotocols),
             websocket_only: over.websocket_only.or(self.websocket_only),
+            canary: self.canary.merge(over.canary),
+            aliases: over.aliases.or(self.aliases),
+            service_address: over.service_address.or(self.service_address),
+            standby: over.standby.or(self.standby),
         }
     }
 }

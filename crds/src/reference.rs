@@ -29,8 +29,11 @@ pub fn served_annotations() -> String {
     let mut text = heading(["Annotation", "Value", "Default", "Example", "What it says"]);
     for annotation in served() {
         let Annotation { key, values, default, example, doc, .. } = annotation;
-        let closes =
-            if annotation.security { " A value that does not read closes the routes (503)." } else { "" };
+        let closes = match (annotation.security, annotation.leaves_out()) {
+            (true, _) => " A value that does not read closes the routes (503).",
+            (false, true) => " Of a value that does not read the Ingress is left out.",
+            (false, false) => "",
+        };
         row(&mut text, [&code(key), values, default, &code(example), &format!("{doc}{closes}")]);
     }
     text
@@ -69,7 +72,6 @@ fn consequence(annotation: &Annotation) -> &'static str {
         }
         (true, Inert::Never) => "; the routes answer 503, since it was to protect them",
         (true, _) => "; unless it asks for nothing, the routes answer 503, since it was to protect them",
-        (false, _) if annotation.leaves_out() => "; unless it is false, the Ingress is left out",
         (false, _) => "",
     }
 }
@@ -218,7 +220,7 @@ mod tests {
         assert!(cells(&here, "longhaul.dev/tls-min-version")[4].ends_with("closes the routes (503)."));
         assert!(cells(&there, "longhaul.dev/allow-cidrs")[1].contains("the routes answer 503"));
         assert_eq!(cells(&there, "longhaul.dev/hold")[1], "not served yet");
-        assert!(cells(&there, "nginx.ingress.kubernetes.io/canary")[1].contains("left out"));
+        assert!(cells(&here, "nginx.ingress.kubernetes.io/canary")[4].ends_with("left out."));
         assert!(cells(&there, "nginx.ingress.kubernetes.io/proxy-buffering")[1].starts_with("not needed: "));
         assert!(cells(&there, "nginx.ingress.kubernetes.io/secure-backends")[1].contains("backend-protocol"));
     }

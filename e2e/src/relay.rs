@@ -16,7 +16,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1 as client;
 use hyper::server::conn::http1 as server;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -40,6 +40,9 @@ pub enum Fault {
     Cut,
     /// Requests are answered with this status, as the API server words it; open watches end.
     Answer(StatusCode),
+    /// Every place in the history of changes is forgotten: whoever asks from one on is answered 410, and may list.
+    /// Watches that were open when this began end.
+    Forgotten,
 }
 
 /// The relay. Dropping it ends it and every connection.
@@ -131,14 +134,15 @@ impl Behind {
         match now {
             Fault::Answer(status) => failure(status),
             Fault::Hang => std::future::pending().await,
-            Fault::None | Fault::Refuse | Fault::Cut => {
-                self.pass(request).await.unwrap_or_else(|_| failure(StatusCode::BAD_GATEWAY))
+            Fault::Forgotten if from_a_place(request.uri()) => failure(StatusCode::GONE),
+            Fault::None | Fault::Refuse | Fault::Cut | Fault::Forgotten => {
+                self.pass(request, now).await.unwrap_or_else(|_| failure(StatusCode::BAD_GATEWAY))
             }
         }
     }
 
     /// A connection for each request: watches are long, and there are few others.
-    async fn pass(self, request: Request<Incoming>) -> Result<Answer> {
+    async fn pass(self, request: Request<Incoming>, began: Fault) -> Result<Answer> {
         let stream = TcpStream::connect(self.upstream).await?;
         let name = ServerName::IpAddress(self.upstream.ip().into());
         let stream = self.tls.connect(name, stream).await?;
@@ -146,7 +150,7 @@ impl Behind {
         let mut tasks = JoinSet::new();
         tasks.spawn(async move { drop(connection.await) });
         let (head, body) = sender.send_request(request).await?.into_parts();
-        let passing = Passing { body, fault: self.fault, _connection: tasks };
+        let passing = Passing { body, began, fault: self.fault, _connection: tasks };
         let body = StreamBody::new(futures_util::stream::unfold(passing, Passing::next));
         Ok(Response::from_parts(head, body.boxed_unsync()))
     }
@@ -155,6 +159,8 @@ impl Behind {
 /// The real server's body, while nothing is wrong.
 struct Passing {
     body: Incoming,
+    /// What was wrong already.
+    began: Fault,
     fault: watch::Receiver<Fault>,
     _connection: JoinSet<()>,
 }
@@ -165,8 +171,9 @@ impl Passing {
             let now = *self.fault.borrow_and_update();
             match now {
                 Fault::Answer(_) => return None,
+                Fault::Forgotten if self.began != now => return None,
                 Fault::Hang => std::future::pending().await,
-                Fault::None | Fault::Refuse | Fault::Cut => {}
+                Fault::None | Fault::Refuse | Fault::Cut | Fault::Forgotten => {}
             }
             tokio::select! {
                 changed = self.fault.changed() => changed.ok()?,
@@ -174,6 +181,12 @@ impl Passing {
             }
         }
     }
+}
+
+/// Whether what is asked for begins at a place in the history of changes.
+fn from_a_place(uri: &Uri) -> bool {
+    let parts = uri.query().unwrap_or_default().split('&');
+    parts.filter_map(|part| part.strip_prefix("resourceVersion=")).any(|version| !matches!(version, "" | "0"))
 }
 
 /// As the API server words its errors.

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use e2e::chart::Helm;
@@ -10,13 +11,15 @@ use e2e::client::Target;
 use e2e::cluster::{Node, Release, ReleasePod, eventually};
 use e2e::fleet::Fleet;
 use e2e::objects::{Ingress, backend_in_a_pod};
+use tokio::time::{Instant, interval, timeout};
 
 const TUNNELS: usize = 120;
 
+/// The delay is so long that a proxy that is unready from its beginning is found out: its probe takes 6 s to fail.
 const VALUES: [&str; 4] = [
     "controller.service.type=NodePort",
     "controller.publishService.enabled=false",
-    "proxy.shutdownDelaySeconds=4",
+    "proxy.shutdownDelaySeconds=10",
     "proxy.drainPeriodSeconds=3",
 ];
 
@@ -84,6 +87,7 @@ fn pods_come_and_go_and_crash_and_others_serve() {
         site.scaled_up_and_down().await;
         site.a_proxy_crashes().await;
         site.a_pod_is_deleted_by_force().await;
+        site.the_last_pod_leaves().await;
     });
 }
 
@@ -134,16 +138,15 @@ impl Site<'_> {
 
     /// Who comes stays; only those of the pods that go are asked to move, once each.
     async fn scaled_up_and_down(&mut self) {
-        let scale = ["scale", "deployment", "longhaul"];
-        self.release.kubectl(&[&scale[..], &["--replicas=3"]].concat()).await.unwrap();
+        self.scale(3).await;
         self.ready_pods(3).await;
         self.nobody_noticed(0).await;
-        self.release.kubectl(&[&scale[..], &["--replicas=1"]].concat()).await.unwrap();
+        self.scale(1).await;
         self.ready_pods(1).await;
         let down = self.fleet.used().await.unwrap();
         assert!(down.refused.is_empty(), "{down:#?}");
         assert_eq!(down.endings.keys().collect::<Vec<_>>(), ["Close 1012"], "{down:#?}");
-        self.release.kubectl(&[&scale[..], &["--replicas=2"]].concat()).await.unwrap();
+        self.scale(2).await;
         self.ready_pods(2).await;
         self.nobody_noticed(down.ended()).await;
     }
@@ -186,5 +189,46 @@ impl Site<'_> {
         let now = others.until("all open again", |tally| tally.now_open() == TUNNELS).await.unwrap();
         assert!(now.ended() < TUNNELS, "those of the other pod stay: {now:#?}");
         assert_eq!(now.most_lost, 1, "{now:#?}");
+    }
+
+    /// Nobody else is there to send to: it takes new tunnels until it closes them all.
+    async fn the_last_pod_leaves(&mut self) {
+        self.scale(1).await;
+        self.ready_pods(1).await;
+        let before = self.fleet.used().await.unwrap();
+        self.scale(0).await;
+        let told = async || {
+            ensure!(self.release.pods().await?.iter().all(|pod| pod.terminating), "it stays");
+            Ok(())
+        };
+        eventually("a pod that leaves", told).await.unwrap();
+        // Its controller stays with it.
+        route(&self.release, "late").await;
+        served(&Target::plain(self.target.address(), "late.example.com")).await;
+        let begun = Instant::now();
+        let once = async || self.target.websocket("/").await?.close().await;
+        let mut paces = interval(Duration::from_millis(50));
+        while self.fleet.tally().ended() == before.ended() {
+            paces.tick().await;
+            if let Err(error) = once().await {
+                // By a hair it may come too late: then the first one is told to go at this moment.
+                let closing = self.fleet.until("tunnels closed", |tally| tally.ended() > before.ended());
+                let too_late = timeout(Duration::from_secs(1), closing).await;
+                assert!(too_late.is_ok(), "refused {:?} after it was told: {error:#}", begun.elapsed());
+            }
+        }
+        assert!(begun.elapsed() > Duration::from_secs(7), "closed {:?} after it was told", begun.elapsed());
+        let wanted = before.ended() + TUNNELS;
+        let mut now = self.fleet.until("all tunnels closed", |tally| tally.ended() >= wanted).await.unwrap();
+        for (ending, count) in &before.endings {
+            *now.endings.entry(ending.clone()).or_default() -= count;
+        }
+        now.endings.retain(|_, count| *count > 0);
+        assert_eq!(now.endings, BTreeMap::from([("Close 1012".to_owned(), TUNNELS)]));
+    }
+
+    async fn scale(&self, replicas: usize) {
+        let replicas = format!("--replicas={replicas}");
+        self.release.kubectl(&["scale", "deployment", "longhaul", &replicas]).await.unwrap();
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use e2e::backend::demo::DemoBackend;
 use e2e::client::Socket;
+use e2e::objects::{Ingress, backend};
 use e2e::process::{Process, binary};
 use e2e::wire::PATIENCE;
 use e2e::world::World;
@@ -120,6 +121,26 @@ async fn told_to_stop_both_end_and_the_socket_goes() {
         assert!(is_gone(worker));
         assert!(!socket.exists());
     }
+}
+
+#[tokio::test]
+async fn told_to_stop_it_feeds_its_proxy_until_that_has_left() {
+    let blue = DemoBackend::start("blue").await.unwrap();
+    let plan = World::plan().supervised(&[]).controller_flags(&["--outstay-proxies"]);
+    let mut world = plan.site(HOST, blue.address()).start().await.unwrap();
+    let supervisor = &world.controller().unwrap().process;
+    let (worker, mark) = (worker(supervisor, 0).await, supervisor.mark());
+    supervisor.signal(Signal::TERM).unwrap();
+    says(supervisor, mark, "SIGTERM: stopping").await;
+
+    let late = Ingress::new("late", "late.example.com").path("/", "late").yaml();
+    world.write("late.yaml", &format!("{late}---\n{}", backend("late", &[blue.address()]))).await.unwrap();
+    world.plain("late.example.com").unwrap().websocket("/").await.unwrap().echo("fed").await.unwrap();
+    assert!(!is_gone(worker));
+    world.kill_proxy().unwrap();
+    let supervisor = &mut world.controller_mut().unwrap().process;
+    assert_eq!(supervisor.ended().await.unwrap().code(), Some(0), "{}", supervisor.tail());
+    assert!(is_gone(worker));
 }
 
 #[tokio::test]

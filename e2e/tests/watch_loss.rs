@@ -18,6 +18,9 @@ const HOST: &str = "app.example.com";
 /// A dead watch is noticed within 35 s, and tried again within 15.
 const RECOVERY: Duration = Duration::from_secs(70);
 
+/// A watch that ends is thought to have ended in good order when it is older than 5 s.
+const OLD: Duration = Duration::from_secs(6);
+
 /// A site behind a replica, with two backends of which one is served.
 struct Site<'a> {
     installation: &'a Installation<'a>,
@@ -143,6 +146,17 @@ fn a_watch_of_which_nothing_is_heard_is_given_up() {
 }
 
 #[test]
+fn a_request_that_is_never_answered_is_given_up() {
+    behind_a_relay("a request that hangs", async |site, relay| {
+        let mark = site.mark();
+        relay.set(Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR));
+        site.says(mark, "the API server answers 500").await;
+        // There is no watch that could hang: all ask for one.
+        survives(site, relay, Fault::Hang, Some("the API server does not answer")).await;
+    });
+}
+
+#[test]
 fn a_list_that_is_taken_anew_shows_no_emptier_world_and_what_went_is_gone() {
     behind_a_relay("a list taken anew", async |site, relay| {
         let mut open = site.open().await;
@@ -161,6 +175,24 @@ fn a_list_that_is_taken_anew_shows_no_emptier_world_and_what_went_is_gone() {
             sleep(Duration::from_millis(50)).await;
         }
         open.echo("its tunnel stays").await.unwrap();
+    });
+}
+
+#[test]
+fn a_place_in_history_that_is_forgotten_means_a_new_list_and_alarms_nobody() {
+    behind_a_relay("a place that is forgotten", async |site, relay| {
+        let mut open = site.open().await;
+        // Watches that end when they are younger are worth a word.
+        sleep(OLD).await;
+        let mark = site.mark();
+        relay.set(Fault::Forgotten);
+        site.turn_to(1).await;
+        // It lasts: nobody learns of this who does not list anew.
+        site.turned_to("green").await;
+        open.echo("its tunnel stays").await.unwrap();
+        let lines = site.replica.controller.as_ref().unwrap().process.lines();
+        let alarms: Vec<_> = lines[mark..].iter().filter(|line| line.contains("the API server")).collect();
+        assert!(alarms.is_empty(), "{alarms:#?}");
     });
 }
 

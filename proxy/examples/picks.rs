@@ -43,7 +43,7 @@ fn main() {
 
 /// One backend with so many endpoints, as a table has it.
 fn backends(endpoints: u32) -> Vec<Weighted> {
-    let upstream = UpstreamId { namespace: "n".into(), service: "s".into(), port: "80".into() };
+    let upstream = UpstreamId::endpoints("n", "s", "80");
     let address = |number: u32| (Ipv4Addr::from(0x0A00_0000 + number), 8080).into();
     let endpoint = |number| Endpoint { address: address(number), ready: true, terminating: false };
     let endpoints = Endpoints { endpoints: (0..endpoints).map(endpoint).collect() };
@@ -51,7 +51,7 @@ fn backends(endpoints: u32) -> Vec<Weighted> {
     let route = Route::new(
         RouteId { owner, rule: "r".into(), matched: "/".into() },
         PathMatch::Prefix("/".into()),
-        snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream.clone(), weight: 1 }]),
+        snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream.clone(), weight: 1 }].into()),
     );
     let mut sections = Snapshot::default();
     sections.insert(Key::Endpoints(upstream, Slice("s-1".into())), &Section::Endpoints(endpoints));
@@ -63,7 +63,7 @@ fn backends(endpoints: u32) -> Vec<Weighted> {
     let head = RequestParser::default().parse(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
     let (head, _) = head.ok().flatten().expect("it is whole");
     match &table.select(&head).expect("the route takes everything").action {
-        Action::Forward(backends) => backends.clone(),
+        Action::Forward(forward) => forward.backends().to_vec(),
         Action::Broken(reason) => unreachable!("{reason}"),
     }
 }

@@ -23,7 +23,7 @@ use crate::leg::Leg;
 use crate::table::Route;
 use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
 use crate::tunnel::{Opening, Tunnel};
-use crate::upstream::Weighted;
+use crate::upstream::Choice;
 use crate::worker::{Arrival, Home};
 use crate::{http, socket, tls};
 
@@ -266,53 +266,52 @@ impl Connection {
             return self.refuse(&asking, None, answer).await;
         };
         let kind = if matches!(asked, Asked::WebSocket(_)) { Kind::Handshake } else { Kind::Page };
-        let (backends, granted) = match self.admit((&asking, kind), &route, has_certificate).await {
+        let (choice, granted) = match self.admit((&asking, kind), &route, has_certificate).await {
             Ok(admitted) => admitted,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };
         match asked {
-            Asked::WebSocket(offer) => self.upgrade(asking, &route, (backends, &granted), offer).await,
+            Asked::WebSocket(offer) => self.upgrade(&asking, &route, (choice, &granted), offer).await,
             _ if route.serves == Serves::WebSocketOnly => {
                 self.refuse(&asking, Some(&route), Answer::WEBSOCKET_ONLY).await
             }
-            _ => http::serve(self, asking, &route, &granted).await,
+            _ => http::serve(self, asking, &route, (choice, &granted)).await,
         }
     }
 
     async fn upgrade(
         &mut self,
-        asking: Asking,
+        asking: &Asking,
         route: &Route,
-        (backends, granted): (&[Weighted], &Granted),
+        (choice, granted): (Choice<'_>, &Granted),
         offer: Offer,
     ) -> Next {
         let telemetry = self.home.shared.telemetry.clone();
         let mut request = Vec::with_capacity(1024);
         let outgoing = Outgoing { replaced: granted.replacing(route), ..route.rewrite.apply(&asking.head) };
         handshake::request(&outgoing, &asking.peer(), &mut request);
-        let way = route.way(&asking.head, asking.client);
         let answered = {
-            let shaking = dial::shake_hands((backends, way), route, &telemetry, (&request, &offer));
+            let shaking = dial::shake_hands(choice, route, &telemetry, (&request, &offer));
             tokio::select! {
                 answered = shaking => answered,
-                () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(&asking, route),
+                () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(asking, route),
             }
         };
         let answered = match answered {
             Ok(answered) => answered,
-            Err(error) => return self.refuse_dial(&asking, route, &error).await,
+            Err(error) => return self.refuse_dial(asking, route, &error).await,
         };
         if answered.head.status != 101 {
-            return self.relay_answer(&asking, route, answered).await;
+            return self.relay_answer(asking, route, answered).await;
         }
         let Answered { stream, head, ahead, picked } = answered;
         let mut response = Vec::with_capacity(512);
         handshake::response(&head, &mut response);
         if self.write(route, &response).await.is_err() {
-            return self.abandoned(&asking, route);
+            return self.abandoned(asking, route);
         }
         telemetry.handshake_done(asking.began.elapsed());
-        let Asking { head, client, id, .. } = &asking;
+        let Asking { head, client, id, .. } = asking;
         let record = match route.access_log {
             AccessLog::Written => TunnelRecord::new(*client, &head.host, &head.target, id),
             AccessLog::Silent => TunnelRecord::silent(),

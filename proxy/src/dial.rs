@@ -18,7 +18,7 @@ use crate::head::{ResponseHead, ResponseParser};
 use crate::socket;
 use crate::table::{Route, Timeouts};
 use crate::telemetry::Telemetry;
-use crate::upstream::{Picked, Way, Weighted, choose};
+use crate::upstream::{Choice, Picked};
 
 /// Endpoints that are tried for one request.
 pub(crate) const ATTEMPTS: usize = 3;
@@ -87,13 +87,13 @@ pub struct Answered {
 
 /// Connects to one of the backends.
 async fn connect(
-    (backends, way): (&[Weighted], Way),
+    choice: Choice<'_>,
     route: &Route,
     telemetry: &Telemetry,
 ) -> Result<(TcpStream, Picked), DialError> {
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < ATTEMPTS {
-        let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
+        let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         match attempt(&picked, &route.timeouts, telemetry).await {
             Ok(stream) => return Ok((stream, picked)),
             Err(error) => failure = error,
@@ -141,7 +141,7 @@ fn unreached(address: SocketAddr, error: io::Error) -> DialError {
 
 /// Connects to one of the backends, chosen in this way, and carries out the handshake whose head is `request`.
 pub async fn shake_hands(
-    choice: (&[Weighted], Way),
+    choice: Choice<'_>,
     route: &Route,
     telemetry: &Telemetry,
     (request, offer): (&[u8], &Offer),

@@ -21,8 +21,8 @@ use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
 use crate::forward::{self, Outgoing};
 use crate::head::{self, Framing, Head, Refusal, Version};
-use crate::table::{Action, Route};
-use crate::upstream::{Picked, Way, choose};
+use crate::table::Route;
+use crate::upstream::{Choice, Picked};
 use crate::worker::Home;
 
 mod ask;
@@ -48,7 +48,7 @@ pub(crate) async fn serve(
     connection: &mut Connection,
     mut asking: Asking,
     route: &Arc<Route>,
-    granted: &Granted,
+    (choice, granted): (Choice<'_>, &Granted),
 ) -> Next {
     let home = connection.home.clone();
     if let (Framing::Length(length), Some(most)) = (asking.head.framing, route.max_body)
@@ -60,7 +60,6 @@ pub(crate) async fn serve(
     let mut head = Vec::with_capacity(1024);
     let outgoing = Outgoing { replaced: granted.replacing(route), ..route.rewrite.apply(&asking.head) };
     forward::plain_request(&outgoing, &asking.peer(), &mut head);
-    let way = route.way(&asking.head, asking.client);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
@@ -70,7 +69,7 @@ pub(crate) async fn serve(
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
         Box::pin(async move {
-            let answered = forward_request(&home, (&route, way), request, client).await;
+            let answered = forward_request(&home, (&route, choice), request, client).await;
             // The error goes past hyper, which would only close the connection.
             answered.map_err(|error| {
                 let text = error.to_string();
@@ -147,16 +146,15 @@ async fn conclude(
 /// Sends a request to one of the route's endpoints and takes the response's head.
 async fn forward_request(
     home: &Arc<Home>,
-    (route, way): (&Route, Way),
+    (route, choice): (&Route, Choice<'_>),
     request: Request<Incoming>,
     client: Client,
 ) -> Result<Response<ResponseBody>, DialError> {
-    let Action::Forward(backends) = &route.action else { return Err(DialError::NoEndpoint) };
     let method = request.method().clone();
     let mut request = for_upstream(request, client.trailers.is_some());
     let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
     while tried.len() < dial::ATTEMPTS {
-        let Some(picked) = choose(backends, way, &tried, Instant::now()) else { break };
+        let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let address = picked.address();
         while let Some(sender) = home.pool.take(address) {
             let again = again(&request);

@@ -15,6 +15,7 @@ mod build;
 mod certificates;
 mod check;
 mod conditions;
+mod destination;
 mod hosts;
 mod key;
 mod live;
@@ -42,6 +43,7 @@ use tokio::time::Instant;
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
+pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
 use crate::auth::Auth;
@@ -49,7 +51,7 @@ use crate::forward::Rewrite;
 use crate::head::Head;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::{Policies, Policy};
-use crate::upstream::{Census, Way, Weighted};
+use crate::upstream::{Census, Choice, Way};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
 pub struct Table {
@@ -122,8 +124,16 @@ pub struct Route {
 }
 
 impl Route {
-    /// How an endpoint is chosen for this request, in every attempt at it. `client` is its address.
-    pub fn way(&self, head: &Head, client: IpAddr) -> Way {
+    /// Among whom, and how, an endpoint is chosen for this request, in every attempt at it. `client` is its address.
+    /// The error is why the route serves nobody.
+    pub fn choice(&self, head: &Head, client: IpAddr) -> Result<Choice<'_>, &str> {
+        match &self.action {
+            Action::Forward(forward) => Ok(forward.choice(head, self.way(head, client))),
+            Action::Broken(reason) => Err(reason),
+        }
+    }
+
+    fn way(&self, head: &Head, client: IpAddr) -> Way {
         match &self.balance {
             Balance::LeastConnections => Way::LeastConnections,
             Balance::RoundRobin => Way::RoundRobin,
@@ -137,8 +147,8 @@ impl Route {
 /// What a route does with a request.
 #[derive(Debug)]
 pub enum Action {
-    /// Forward to one of these: see [`choose`](crate::upstream::choose).
-    Forward(Vec<Weighted>),
+    /// Forward to one of these.
+    Forward(Forward),
     /// Answer 503. The reason is for people.
     Broken(String),
 }

@@ -46,6 +46,22 @@ pub enum Way {
     Hash(u64),
 }
 
+/// Among whom, and how, an endpoint is chosen for one request. Every attempt at it goes by the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Choice<'a> {
+    /// Those of a list are asked when none before it has an endpoint left; within a list [`choose`] decides.
+    pub among: [&'a [Weighted]; 3],
+    /// How.
+    pub way: Way,
+}
+
+impl Choice<'_> {
+    /// An endpoint, never one of `tried`.
+    pub fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
+        self.among.iter().find_map(|backends| choose(backends, self.way, tried, now))
+    }
+}
+
 /// How many endpoints there are, each counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Census {

@@ -107,8 +107,8 @@ spec:
 {{/*
 The controller. Its process 1 is a supervisor that restarts its worker and ends only when told to: a pod is Ready only
 while all its containers run, so that an object that crashed every controller would otherwise empty the Service. When
-the pod is told to end, the supervisor stays until the proxy has left its socket. Were it to end at once, the pod would
-be unready at once too, and kube-proxy sends to a terminating pod (there may be no other) only while it is ready.
+the pod is told to end, both stay until the proxy has left their socket: routes and endpoints go on changing for the
+handshakes and tunnels that it still serves, and no container that has ended makes the pod unready before its time.
 */}}
 {{- define "longhaul.pod.controller" -}}
 {{- $c := .Values.controller -}}
@@ -124,6 +124,7 @@ be unready at once too, and kube-proxy sends to a terminating pod (there may be 
     - run
     - --source=cluster
     - --socket=/run/longhaul/controller.sock
+    - --outstay-proxies
     - --admin=127.0.0.1:{{ $c.containerPort.admin }}
     - --observe={{ $c.listenAddress }}:{{ $c.containerPort.observe }}
     - --controller-name={{ $c.ingressClassResource.controllerValue }}

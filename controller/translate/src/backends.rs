@@ -1,10 +1,12 @@
 //! Backends of a route to upstreams: does the Service exist, and does it have the port?
 
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 
+use crds::annotations::NGINX;
 use crds::diagnostic::{ObjectRef, quoted};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use snapshot::{Action, Auth, AuthTarget, UpstreamId, WeightedUpstream};
+use snapshot::{Action, Auth, AuthTarget, Forward, Reach, UpstreamId, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
 use crate::policy;
@@ -49,7 +51,18 @@ pub(crate) fn target(
     if let Some(why) = &route.broken {
         return broken(why.clone());
     }
-    if problems.len() == forward.len() {
+    let standby =
+        route.standby.as_ref().and_then(|standby| match resolve(standby, owner.namespace(), store) {
+            Ok(upstream) => {
+                upstreams.insert(upstream.clone());
+                Some(upstream)
+            }
+            Err(problem) => {
+                notes.unresolved("BackendNotFound", problem.diagnostic(&object));
+                None
+            }
+        });
+    if problems.len() == forward.len() && standby.is_none() {
         return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
     match auth {
@@ -59,10 +72,24 @@ pub(crate) fn target(
             {
                 upstreams.insert(upstream.clone());
             }
-            Target { action: Action::Forward(forward), upstreams, auth }
+            Target { action: Action::Forward(Forward { standby, ..forward.into() }), upstreams, auth }
         }
         Err(why) => broken(why),
     }
+}
+
+/// Where a Service itself is connected to, at the port of an upstream.
+pub(crate) fn own_address(upstream: &UpstreamId, service: &Service) -> Option<SocketAddr> {
+    let named = |port: &ServicePort| port.name.as_ref() == Some(&upstream.port);
+    let numbered = |port: &ServicePort| port.port.to_string() == upstream.port;
+    let port = tcp_ports(service)
+        .find(|port| named(port))
+        .or_else(|| tcp_ports(service).find(|port| numbered(port)));
+    Some(SocketAddr::new(address(service)?, u16::try_from(port?.port).ok()?))
+}
+
+fn address(service: &Service) -> Option<IpAddr> {
+    service.spec.as_ref()?.cluster_ip.as_ref()?.parse().ok()
 }
 
 /// The name that EndpointSlices know an upstream's port by; unnamed ports have an empty one.
@@ -107,12 +134,20 @@ pub(crate) fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) ->
             PortRef::Number(number) => {
                 format!("Service {namespace}/{} has no TCP port {number}", backend.service)
             }
+            PortRef::First => format!("Service {namespace}/{} has no TCP port", backend.service),
         };
         return Err(problem(message, format!("name one of its ports: {}", names_of_ports(service))));
     };
+    if backend.reach == Reach::Address && address(service).is_none() {
+        let message = format!("Service {namespace}/{} has no address of its own", backend.service);
+        let remedy =
+            format!("remove the annotation {NGINX}service-upstream: a headless Service has endpoints only");
+        return Err(problem(message, remedy));
+    }
     let named = port.name.clone().filter(|name| !name.is_empty());
     let shown = named.unwrap_or_else(|| port.port.to_string());
-    Ok(UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port: shown })
+    let upstream = UpstreamId::endpoints(namespace, &*backend.service, shown);
+    Ok(UpstreamId { reach: backend.reach, ..upstream })
 }
 
 fn tcp_ports(service: &Service) -> impl Iterator<Item = &ServicePort> {
@@ -127,6 +162,7 @@ fn fits(port: &ServicePort, wanted: &PortRef) -> bool {
     match wanted {
         PortRef::Name(name) => !name.is_empty() && port.name.as_ref() == Some(name),
         PortRef::Number(number) => port.port == *number,
+        PortRef::First => true,
     }
 }
 
@@ -144,6 +180,7 @@ fn as_written(backend: &DraftBackend, namespace: &str) -> UpstreamId {
     let port = match &backend.port {
         PortRef::Name(name) => name.clone(),
         PortRef::Number(number) => number.to_string(),
+        PortRef::First => String::new(),
     };
-    UpstreamId { namespace: namespace.into(), service: backend.service.clone(), port }
+    UpstreamId { reach: backend.reach, ..UpstreamId::endpoints(namespace, &*backend.service, port) }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crds::diagnostic::{ObjectRef, quoted};
 use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Serves, TlsVersion};
+use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Reach, Serves, TlsVersion};
 
 /// An object that asks for routes. The order is seniority: who comes first wins a conflict. An absent creation
 /// time counts as oldest; ties go by namespace and name, then kind.
@@ -60,6 +60,18 @@ impl Claim {
     /// It asks for routes of this very host.
     pub(crate) fn has_routes(&self) -> bool {
         !self.rules.is_empty() || self.fallback
+    }
+}
+
+impl DraftRoute {
+    /// Every Service that it names.
+    pub(crate) fn services(&self) -> impl Iterator<Item = &str> {
+        self.backends.iter().chain(&self.standby).map(|backend| &*backend.service)
+    }
+
+    /// It takes a part of another's requests, and is no route of its own.
+    pub(crate) fn is_canary(&self) -> bool {
+        self.patch.ingress.canary.enabled == Some(true)
     }
 }
 
@@ -117,6 +129,8 @@ pub(crate) struct DraftRoute {
     pub(crate) conditions: Conditions,
     pub(crate) serves: Serves,
     pub(crate) backends: Vec<DraftBackend>,
+    /// Who gets what no endpoint of theirs is there for.
+    pub(crate) standby: Option<DraftBackend>,
     pub(crate) patch: PolicyPatch,
     /// Why it must answer 503 whatever its backends are.
     pub(crate) broken: Option<String>,
@@ -137,6 +151,7 @@ pub(crate) struct DraftBackend {
     pub(crate) service: String,
     pub(crate) port: PortRef,
     pub(crate) weight: u32,
+    pub(crate) reach: Reach,
     pub(crate) field: String,
 }
 
@@ -145,6 +160,7 @@ pub(crate) struct DraftBackend {
 pub(crate) enum PortRef {
     Name(String),
     Number(i32),
+    First,
 }
 
 /// TLS settings of some hosts, as written.

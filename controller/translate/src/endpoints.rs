@@ -82,6 +82,28 @@ pub(crate) fn service(
     reader.read
 }
 
+impl Read {
+    /// The Service's own address serves an upstream.
+    pub(crate) fn add_address(
+        &mut self,
+        name: &Name,
+        upstream: &UpstreamId,
+        address: Option<SocketAddr>,
+        local: Local,
+    ) {
+        let Some(address) = address else { return };
+        if let Some(why) = refusal(address.ip(), local) {
+            let object = ObjectRef::new("Service", &*name.namespace, &*name.name);
+            let message = format!("{} {why}; it is left out", address.ip());
+            let remedy = "give the Service an address of the cluster";
+            self.notes.note(remark(&object, "spec.clusterIP", "InvalidAddress", message, remedy));
+            return;
+        }
+        let endpoints = vec![Endpoint { address, ready: true, terminating: false }];
+        self.endpoints.push((upstream.clone(), Endpoints { endpoints }));
+    }
+}
+
 struct Reader {
     local: Local,
     read: Read,
@@ -149,7 +171,7 @@ impl Reader {
 
     fn address(&mut self, object: &ObjectRef, field: impl Fn() -> String, text: &str) -> Option<IpAddr> {
         let problem = match text.parse::<IpAddr>() {
-            Ok(ip) => match self.refusal(ip) {
+            Ok(ip) => match refusal(ip, self.local) {
                 None => return Some(ip),
                 Some(why) => {
                     (format!("{text} {why}; it is left out"), "list the address that the pod is reached at")
@@ -162,19 +184,6 @@ impl Reader {
         };
         self.read.notes.note(remark(object, field(), "InvalidAddress", problem.0, problem.1));
         None
-    }
-
-    /// A cluster's endpoints are never this machine or link: that would reach what only Longhaul itself may.
-    fn refusal(&self, ip: IpAddr) -> Option<&'static str> {
-        let ip = ip.to_canonical();
-        if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
-            return Some("is no address that one could connect to");
-        }
-        let local = match ip {
-            IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
-        };
-        (local && self.local == Local::Refused).then_some("is a loopback or link-local address")
     }
 
     fn service(
@@ -209,7 +218,7 @@ impl Reader {
         let mut found = BTreeMap::new();
         for item in text.split(',').map(str::trim) {
             let address = item.parse::<SocketAddr>().ok().filter(|address| address.port() != 0);
-            let refusal = address.and_then(|address| self.refusal(address.ip()));
+            let refusal = address.and_then(|address| refusal(address.ip(), self.local));
             match (address, refusal) {
                 (Some(address), None) => {
                     add(&mut found, Endpoint { address, ready: true, terminating: false });
@@ -224,6 +233,19 @@ impl Reader {
         }
         found
     }
+}
+
+/// A cluster's endpoints are never this machine or link: that would reach what only Longhaul itself may.
+fn refusal(ip: IpAddr, served: Local) -> Option<&'static str> {
+    let ip = ip.to_canonical();
+    if ip.is_unspecified() || ip.is_multicast() || ip == IpAddr::from([255; 4]) {
+        return Some("is no address that one could connect to");
+    }
+    let local = match ip {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
+    };
+    (local && served == Local::Refused).then_some("is a loopback or link-local address")
 }
 
 fn addresses_remark(object: &ObjectRef, reason: &str, message: String, remedy: &str) -> Diagnostic {

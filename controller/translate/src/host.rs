@@ -1,5 +1,7 @@
 //! One host's routes: the order of precedence, who wins where two want the same, and the section that comes of it.
 
+mod canary;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -68,7 +70,9 @@ pub(crate) fn arrange(
     let mut arranged = Arranged::default();
     let mut winners: BTreeMap<_, (usize, &Candidate<'_>)> = BTreeMap::new();
     let candidates = candidates(source, claimants);
-    for (age, candidate) in candidates.iter().enumerate() {
+    let (canaries, routes): (Vec<_>, Vec<_>) =
+        candidates.iter().enumerate().partition(|(_, candidate)| candidate.route.is_canary());
+    for (age, candidate) in routes {
         let DraftRoute { path, conditions, .. } = candidate.route;
         let (_, winner) =
             winners.entry((candidate.tier, path, conditions)).or_insert_with(|| (age, candidate));
@@ -78,13 +82,19 @@ pub(crate) fn arrange(
         }
     }
     let mut winners: Vec<_> = winners.into_values().collect();
+    let tallies = (host == source).then_some(&mut arranged.tallies);
+    let canaries = canary::assign(host, canaries.into_iter().map(|(_, canary)| canary), &winners, tallies);
     winners.sort_by_key(|(age, candidate)| (candidate.tier, rank(candidate.route), *age));
     let last = winners.iter().position(|(_, candidate)| takes_everything(candidate.route));
     winners.truncate(last.map_or(winners.len(), |last| last + 1));
     for (_, candidate) in winners {
         *arranged.shown.entry(candidate.claimant.asked.owner.clone()).or_default() += 1;
         arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
-        arranged.routes.push(candidate.route(tls.is_some()));
+        let mut route = candidate.route(tls.is_some());
+        if let Some(canary) = canaries.get(&candidate.place()) {
+            arranged.upstreams.extend(canary::put_in(&mut route.action, canary));
+        }
+        arranged.routes.push(route);
     }
     arranged
 }
@@ -173,7 +183,12 @@ fn takes_everything(route: &DraftRoute) -> bool {
     route.conditions == Conditions::default() && matches!(&route.path, PathMatch::Prefix(path) if path == "/")
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    /// Where its requests come in, whatever else they must fulfil.
+    fn place(&self) -> (Tier, &'a PathMatch) {
+        (self.tier, &self.route.path)
+    }
+
     fn route(&self, has_tls: bool) -> Route {
         let DraftRoute { rule, path, conditions, serves, patch, .. } = self.route;
         let owner = self.claimant.asked.reference.clone();

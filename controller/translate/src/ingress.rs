@@ -9,7 +9,7 @@ use crds::policy::PolicyPatch;
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, ServiceBackendPort,
 };
-use snapshot::{Conditions, HostPattern, PathMatch, Serves};
+use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef};
 use crate::report::{Notes, remark};
@@ -51,8 +51,9 @@ fn drafted(
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
         reader.invalid("spec", "NoPaths", "there are neither rules nor a defaultBackend");
     }
-    let routes = reader.rules(spec);
-    let tls = reader.tls(spec, settings);
+    let mut routes = reader.rules(spec);
+    let mut tls = reader.tls(spec, settings);
+    reader.add_aliases(&mut routes, &mut tls);
     let fallback = reader.fallback(spec, &tls);
     Draft { routes, fallback, tls }
 }
@@ -199,8 +200,48 @@ impl<'a> Reader<'a> {
             conditions: self.conditions.clone(),
             serves: self.serves(),
             backends,
+            standby: self.standby(),
             patch: self.patch.clone(),
             broken,
+        }
+    }
+
+    /// A Service for what no endpoint of the backends is there for.
+    fn standby(&self) -> Option<DraftBackend> {
+        let service = self.patch.ingress.standby.clone()?;
+        let field = format!("metadata.annotations[{}default-backend]", annotations::NGINX);
+        Some(DraftBackend { service, port: PortRef::First, weight: 1, reach: Reach::Endpoints, field })
+    }
+
+    /// Further names of the first host: they have its routes, and its certificate unless they are given another.
+    fn add_aliases(&mut self, routes: &mut [DraftRoute], tls: &mut [DraftTls]) {
+        let names = self.patch.ingress.aliases.take().unwrap_or_default();
+        let Some(first) = self.hosts.first().filter(|host| **host != HostPattern::Any).cloned() else {
+            if !names.is_empty() {
+                let field = format!("metadata.annotations[{}server-alias]", annotations::NGINX);
+                let message = "no rule names a host that these could be other names of; they are left out";
+                let object = self.owner.reference();
+                self.notes.warn(remark(
+                    &object,
+                    field,
+                    "NotApplicable",
+                    message,
+                    "name a host in the first rule",
+                ));
+            }
+            return;
+        };
+        let aliases = names.iter().filter_map(|name| draft::host(name).ok());
+        for alias in aliases.filter(|alias| !self.hosts.contains(alias)).collect::<BTreeSet<_>>() {
+            for route in routes.iter_mut().filter(|route| route.hosts.contains(&first)) {
+                route.hosts.push(alias.clone());
+            }
+            if !tls.iter().any(|tls| tls.hosts.contains(&alias)) {
+                for tls in tls.iter_mut().filter(|tls| tls.hosts.contains(&first)) {
+                    tls.hosts.push(alias.clone());
+                }
+            }
+            self.hosts.push(alias);
         }
     }
 
@@ -221,7 +262,9 @@ impl<'a> Reader<'a> {
             Some(service) => match service.port.as_ref().and_then(port) {
                 Some(port) => {
                     let (service, field) = (service.name.clone(), format!("{field}.service"));
-                    return Ok(DraftBackend { service, port, weight: 1, field });
+                    let direct = self.patch.ingress.service_address == Some(true);
+                    let reach = if direct { Reach::Address } else { Reach::Endpoints };
+                    return Ok(DraftBackend { service, port, weight: 1, reach, field });
                 }
                 None => format!("Service {:?} is named without a port", service.name),
             },
@@ -294,6 +337,7 @@ impl<'a> Reader<'a> {
             conditions: self.conditions.clone(),
             serves: self.serves(),
             backends,
+            standby: self.standby(),
             patch: self.patch.clone(),
             broken,
         };

@@ -125,11 +125,11 @@ impl Asked {
 
     /// What its routes name: when one of these changes, they are resolved again.
     pub(crate) fn references(&self) -> BTreeSet<Reference> {
-        let backends = self.draft.all_routes().flat_map(|(_, route)| &route.backends);
-        let service = |name: &str| (Kind::Service, Name::new(self.owner.namespace(), name));
+        let services = self.draft.all_routes().flat_map(|(_, route)| route.services());
+        let services = services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name)));
         let auths = self.draft.all_routes().filter_map(|(_, route)| route.patch.auth.as_ref());
         let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
-        backends.map(|backend| service(&backend.service)).chain(auths).collect()
+        services.chain(auths).collect()
     }
 
     /// The certificates that its hosts are to have.

@@ -8,7 +8,7 @@ use crds::policy::PolicyPatch;
 use crds::policy::auth::Auth;
 use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use snapshot::{Conditions, HostPattern, PathMatch, Serves};
+use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef};
 use crate::report::{Notes, remark};
@@ -107,6 +107,7 @@ impl Reader<'_> {
                 conditions,
                 serves,
                 backends: backends(rule, field),
+                standby: None,
                 patch: patch.clone(),
                 broken: broken.clone(),
             })
@@ -217,6 +218,7 @@ fn backends(rule: &Rule, field: &str) -> Vec<DraftBackend> {
         },
         // Negative weights are refused by the schema; taken as none they harm nobody.
         weight: backend.weight.map_or(1, |weight| u32::try_from(weight).unwrap_or(0)),
+        reach: Reach::Endpoints,
         field: format!("{field}.backends[{index}]"),
     })
     .collect()

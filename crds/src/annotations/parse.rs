@@ -1,6 +1,8 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
 pub(super) mod auth;
+pub(super) mod backends;
+pub(super) mod canary;
 
 use crate::duration::{self, Duration};
 use crate::policy::{IngressPatch, PolicyPatch, Redirect, RewritePatch, TimeoutsPatch};

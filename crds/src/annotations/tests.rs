@@ -15,12 +15,23 @@ fn ingress() -> ObjectRef {
     ObjectRef::new("Ingress", "default", "chat")
 }
 
+/// With what it takes to mean anything.
+fn read_in_company(key: &str, value: &str) -> Reading {
+    let mut annotations = company_of_auth(key);
+    annotations.insert(key.to_owned(), value.to_owned());
+    if key.starts_with(&format!("{CANARY}-")) {
+        annotations.insert(CANARY.into(), "true".into());
+        annotations.entry(format!("{CANARY}-by-header")).or_insert_with(|| "x-canary".into());
+    }
+    read(&annotations, &ingress(), true)
+}
+
 fn read_one(key: &str, value: &str) -> Reading {
     read(&BTreeMap::from([(key.to_owned(), value.to_owned())]), &ingress(), true)
 }
 
-/// A key beside those without which it says nothing.
-fn read_in_company(key: &str, value: &str) -> Reading {
+/// What an authentication's key says nothing without.
+fn company_of_auth(key: &str) -> BTreeMap<String, String> {
     let company: &[(&str, &str)] = match key.rsplit_once('/').unwrap_or_default() {
         ("longhaul.dev", "auth-basic-realm") => &[("longhaul.dev/auth-basic-secret", "users")],
         ("longhaul.dev", "auth-response-headers" | "auth-timeout") => {
@@ -45,9 +56,7 @@ fn read_in_company(key: &str, value: &str) -> Reading {
         }
         _ => &[],
     };
-    let one = [(key.to_owned(), value.to_owned())];
-    let company = company.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-    read(&company.chain(one).collect(), &ingress(), true)
+    company.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -71,7 +80,8 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
         if matches!(annotation.support, Support::Served(_)) {
             assert!(!values.is_empty() && !default.is_empty(), "{key}");
             let reading = read_in_company(key, example);
-            assert_eq!(reading.diagnostics, [], "{key}");
+            let loud = |diagnostic: &&Diagnostic| diagnostic.severity != Severity::Info;
+            assert_eq!(reading.diagnostics.iter().find(loud), None, "{key}");
             assert_ne!(reading.patch, PolicyPatch::default(), "{key}");
         } else {
             assert_eq!((*values, *default, *example), ("", "", ""), "{key}");
@@ -81,8 +91,10 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
 
 #[test]
 fn what_is_not_served_or_does_not_read_says_so() {
-    // Every line is a realm.
-    for annotation in table().filter(|annotation| !annotation.key.ends_with("-realm")) {
+    // Whose value may be anything.
+    let takes_all = format!("{CANARY}-by-header-value");
+    let takes_all = |key: &str| key == takes_all || key.ends_with("-realm");
+    for annotation in table().filter(|annotation| !takes_all(annotation.key)) {
         let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
         let diagnostic = &reading.diagnostics[0];
@@ -124,7 +136,6 @@ fn what_asks_for_nothing_closes_nothing() {
         ("enable-global-auth", "false"),
         ("backend-protocol", "HTTP"),
         ("satisfy", "all"),
-        ("canary", "false"),
         // As cert-manager writes it on the Ingress of a challenge.
         ("whitelist-source-range", "0.0.0.0/0,::/0"),
     ] {
@@ -147,10 +158,45 @@ fn a_snippet_closes_only_where_it_protects() {
 }
 
 #[test]
-fn a_canary_is_left_out() {
-    let reading = read_one(&format!("{NGINX}canary"), "true");
+fn what_may_be_a_canary_is_left_out() {
+    let reading = read_one(&format!("{NGINX}canary"), "yes");
     assert!(reading.left_out.is_some());
     assert_eq!(reading.diagnostics[0].severity, Severity::Error);
+}
+
+#[test]
+fn a_canary_says_who_is_taken() {
+    let canary = |annotations: &[(&str, &str)]| {
+        let annotations =
+            annotations.iter().map(|(key, value)| (format!("{NGINX}{key}"), (*value).to_owned()));
+        let reading = read(&annotations.collect(), &ingress(), true);
+        let warned = reading.diagnostics.first().map(|diagnostic| diagnostic.field.clone());
+        (reading.patch.ingress.canary, warned)
+    };
+    let all = [
+        ("canary", "true"),
+        ("canary-by-header", "X-Canary"),
+        ("canary-by-header-value", "blue green"),
+        ("canary-by-cookie", "Canary"),
+        ("canary-weight", "20"),
+        ("canary-weight-total", "50"),
+    ];
+    let expected = CanaryPatch {
+        enabled: Some(true),
+        header: Some("x-canary".into()),
+        header_value: Some("blue green".into()),
+        cookie: Some("Canary".into()),
+        weight: Some(20),
+        total: Some(100),
+    };
+    assert_eq!(canary(&all), (expected, None));
+    let field = |name: &str| Some(format!("metadata.annotations[{NGINX}{name}]"));
+    assert_eq!(canary(&[("canary-weight", "20")]).1, field("canary"));
+    assert_eq!(canary(&[("canary", "false"), ("canary-weight", "20")]).1, field("canary"));
+    let valued = [("canary", "true"), ("canary-by-header-value", "a")];
+    assert_eq!(canary(&valued).1, field("canary-by-header-value"));
+    assert_eq!(canary(&[("canary", "true"), ("canary-weight", "-5")]).1, field("canary-weight"));
+    assert_eq!(canary(&[("canary", "false")]).1, None);
 }
 
 #[test]

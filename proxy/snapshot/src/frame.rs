@@ -146,7 +146,7 @@ pub enum FrameError {
     Unexpected(&'static str),
     /// A section above [`MAX_SECTION`].
     #[error("section {0} is longer than the {MAX_SECTION} bytes allowed")]
-    SectionTooLong(Key),
+    SectionTooLong(Box<Key>),
     /// The generation changes something other than what is held.
     #[error("generation {number} starts from {wanted}, held is {held}")]
     Gap {
@@ -295,7 +295,7 @@ impl UnderWay {
                     return Err(FrameError::Unexpected("another section before the last part of one"));
                 }
                 if bytes.len() + part.len() > MAX_SECTION {
-                    return Err(FrameError::SectionTooLong(key));
+                    return Err(FrameError::SectionTooLong(key.into()));
                 }
                 bytes.extend_from_slice(&part);
                 if !last {

@@ -17,9 +17,9 @@ mod section;
 
 pub use map::{Delta, Digest, Snapshot};
 pub use section::{
-    Action, Auth, AuthTarget, Balance, BasicAuth, Certificate, CertificateKey, CipherSuite, Condition,
-    Conditions, Endpoint, Endpoints, ExternalAuth, HashPart, Host, HostPattern, HostTls, Key, Listener,
-    ListenerName, LocalTargets, Millis, ObjectRef, PasswordHash, PathMatch, PathRewrite, Piece, PrivateKey,
-    Redirect, Rewrite, Route, RouteId, Section, Serves, SignIn, Slice, Template, Timeouts, TlsVersion,
-    UpstreamId, User, ValueMatch, WeightedUpstream,
+    Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
+    CipherSuite, Condition, Conditions, Endpoint, Endpoints, ExternalAuth, Forward, HashPart, Host,
+    HostPattern, HostTls, Key, Listener, ListenerName, LocalTargets, Millis, ObjectRef, PasswordHash,
+    PathMatch, PathRewrite, Piece, PrivateKey, Reach, Redirect, Rewrite, Route, RouteId, Section, Serves,
+    SignIn, Slice, Template, Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
 };

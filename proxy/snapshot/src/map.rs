@@ -202,7 +202,7 @@ mod tests {
             "[a-c]".prop_map(|name| Key::Host(HostPattern::Exact(name))),
             "[a-c]".prop_map(|name| Key::Host(HostPattern::Wildcard(name))),
             "[a-c]{1,2}".prop_map(|service| {
-                let upstream = UpstreamId { namespace: "d".into(), service, port: "80".into() };
+                let upstream = UpstreamId::endpoints("d", service, "80");
                 Key::Endpoints(upstream, Slice("one".into()))
             }),
         ]

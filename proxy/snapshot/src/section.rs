@@ -19,10 +19,10 @@ pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
 pub use route::{
-    Action, Condition, Conditions, ObjectRef, PathMatch, Redirect, Route, RouteId, Serves, ValueMatch,
-    WeightedUpstream,
+    Action, Canary, CanaryHeader, Condition, Conditions, Forward, ObjectRef, PathMatch, Redirect, Route,
+    RouteId, Serves, ValueMatch, WeightedUpstream,
 };
-pub use upstream::{Endpoint, Endpoints, Slice, UpstreamId};
+pub use upstream::{Endpoint, Endpoints, Reach, Slice, UpstreamId};
 
 /// The name of a [`Section`]. The order of keys is the order in which a snapshot is shown and compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

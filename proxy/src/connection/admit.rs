@@ -6,31 +6,28 @@ use super::refusal::Answer;
 use super::{Asking, Connection};
 use crate::auth::{Granted, Kind};
 use crate::forward;
-use crate::table::{Action, Route};
-use crate::upstream::Weighted;
+use crate::table::Route;
+use crate::upstream::Choice;
 
 impl Connection {
-    /// The backends, or why not, in this order: requests in the clear are sent to https; a closed route serves
-    /// nobody; who must prove that he may come in does so.
+    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed
+    /// route serves nobody; who must prove that he may come in does so.
     pub(super) async fn admit<'r>(
         &self,
         (asking, kind): (&Asking, Kind),
         route: &'r Route,
         has_certificate: bool,
-    ) -> Result<(&'r [Weighted], Granted), Answer> {
+    ) -> Result<(Choice<'r>, Granted), Answer> {
         self.over_tls(asking, route, has_certificate)?;
-        let backends = match &route.action {
-            Action::Forward(backends) => backends,
-            Action::Broken(reason) => {
-                tracing::debug!(route = %route.id, reason, "a closed route was asked for");
-                return Err(Answer::BROKEN);
-            }
-        };
+        let choice = route.choice(&asking.head, asking.client).map_err(|reason| {
+            tracing::debug!(route = %route.id, reason, "a closed route was asked for");
+            Answer::BROKEN
+        })?;
         let granted = match &route.auth {
             Some(auth) => auth.check(asking, &self.home, kind).await?,
             None => Granted::default(),
         };
-        Ok((backends, granted))
+        Ok((choice, granted))
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

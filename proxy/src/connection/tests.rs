@@ -104,7 +104,7 @@ impl World {
 }
 
 fn upstream_id() -> UpstreamId {
-    UpstreamId { namespace: "d".into(), service: "s".into(), port: "80".into() }
+    UpstreamId::endpoints("d", "s", "80")
 }
 
 fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot {
@@ -126,7 +126,8 @@ fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot 
 fn route(path: &str, change: impl FnOnce(&mut snapshot::Route)) -> snapshot::Route {
     let owner = ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
     let id = RouteId { owner, rule: HOST.into(), matched: path.into() };
-    let action = snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream_id(), weight: 1 }]);
+    let action =
+        snapshot::Action::Forward(vec![WeightedUpstream { upstream: upstream_id(), weight: 1 }].into());
     let mut route = snapshot::Route::new(id, PathMatch::Prefix(path.into()), action);
     change(&mut route);
     route

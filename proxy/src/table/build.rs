@@ -20,11 +20,11 @@ use snapshot::{
 use super::check::Checked;
 use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
-use super::{Action, Listener, Live, Route, Stale, Table, certificates, check};
+use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::auth::Auth;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
-use crate::upstream::{Members, Upstream, Weighted};
+use crate::upstream::{Members, Upstream};
 
 /// Upstreams by name: those that a route names or a slice fills.
 pub(super) type Upstreams = HashMap<Arc<UpstreamId>, Arc<Entry>>;
@@ -351,15 +351,9 @@ impl Builder<'_> {
             self.next.updates.lives.push((live.clone(), route.timeouts));
         }
         let action = match route.action {
-            snapshot::Action::Forward(backends) => Action::Forward(
-                backends
-                    .into_iter()
-                    .map(|backend| Weighted {
-                        upstream: self.referenced(&backend.upstream),
-                        weight: backend.weight,
-                    })
-                    .collect(),
-            ),
+            snapshot::Action::Forward(forward) => {
+                Action::Forward(Forward::new(forward, |upstream| self.referenced(upstream)))
+            }
             snapshot::Action::Broken(reason) => Action::Broken(reason),
         };
         Route {
@@ -396,17 +390,16 @@ impl Builder<'_> {
     /// A host that is no longer in the table lets go of its upstreams.
     fn release(&mut self, host: &Host) {
         for route in host.paths.routes() {
-            let backends = match &route.action {
-                Action::Forward(backends) => &backends[..],
-                Action::Broken(_) => &[],
-            };
-            let named = backends.iter().map(|backend| backend.upstream.id());
-            let auth = route.auth.as_ref().and_then(Auth::upstream);
-            for id in named.chain(auth) {
+            if let Some(id) = route.auth.as_ref().and_then(Auth::upstream) {
                 let entry = self.entry(id);
                 entry.references -= 1;
                 let shared = entry.cell.shared_id().clone();
                 self.released.insert(shared);
+            }
+            let Action::Forward(forward) = &route.action else { continue };
+            for upstream in forward.upstreams() {
+                self.entry(upstream.id()).references -= 1;
+                self.released.insert(upstream.shared_id().clone());
             }
         }
     }

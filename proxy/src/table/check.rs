@@ -1,6 +1,6 @@
 //! What a host's section must keep to so that it can be served.
 
-use snapshot::{Balance, Condition, Conditions, HashPart, HostPattern, PathMatch};
+use snapshot::{Balance, Condition, Conditions, Forward, HashPart, HostPattern, PathMatch};
 
 use crate::auth::Auth;
 use crate::forward::Rewrite;
@@ -28,11 +28,22 @@ fn route(route: &snapshot::Route) -> Result<Checked, String> {
     path(&route.path)?;
     conditions(&route.conditions)?;
     balance(&route.balance)?;
-    if matches!(&route.action, snapshot::Action::Forward(backends) if backends.is_empty()) {
-        return Err("it forwards to nothing".to_owned());
+    if let snapshot::Action::Forward(forward) = &route.action {
+        self::forward(forward)?;
     }
     let auth = route.auth.as_ref().map(Auth::new).transpose()?;
     Ok(Checked { rewrite: Rewrite::new(&route.path, route.rewrite.clone())?, auth })
+}
+
+fn forward(forward: &Forward) -> Result<(), String> {
+    if forward.backends.is_empty() {
+        return Err("it forwards to nothing".to_owned());
+    }
+    let Some(canary) = &forward.canary else { return Ok(()) };
+    if canary.backends.is_empty() || canary.total == 0 {
+        return Err("its canary has no backend, or a share of nothing".to_owned());
+    }
+    canary.header.as_ref().map_or(Ok(()), |header| field_name(&header.name))
 }
 
 fn path(matched: &PathMatch) -> Result<(), String> {

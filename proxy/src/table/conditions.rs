@@ -11,16 +11,17 @@ use crate::head::Head;
 /// parameter the first value counts, decoded. A name that the request does not have fulfils nothing, not even an empty
 /// value.
 pub(super) fn hold(conditions: &Conditions, head: &Head) -> bool {
-    conditions.headers.iter().all(|condition| header_holds(condition, head))
+    conditions.headers.iter().all(|Condition { name, value }| has(head, name, value))
         && conditions.query.iter().all(|condition| parameter_holds(condition, head))
         && subprotocols_hold(&conditions.subprotocols, head)
 }
 
-fn header_holds(condition: &Condition, head: &Head) -> bool {
-    let mut lines = head.fields.get_all(&condition.name);
+/// Whether a request has a field of this name, with such a value.
+pub(super) fn has(head: &Head, name: &str, value: &ValueMatch) -> bool {
+    let mut lines = head.fields.get_all(name);
     lines.next().is_some_and(|first| {
         let further = lines.flat_map(|line| [&b", "[..], line]);
-        fits(&condition.value, std::iter::once(first).chain(further))
+        fits(value, std::iter::once(first).chain(further))
     })
 }
 

@@ -47,7 +47,7 @@ fn select<'a>(table: &'a Table, host: &str, path: &str) -> Option<&'a Arc<Route>
 }
 
 fn upstream_id(service: &str) -> UpstreamId {
-    UpstreamId { namespace: "d".into(), service: service.into(), port: "80".into() }
+    UpstreamId::endpoints("d", service, "80")
 }
 
 fn route_id(name: &str) -> RouteId {
@@ -57,7 +57,11 @@ fn route_id(name: &str) -> RouteId {
 
 fn route(name: &str, path: PathMatch, services: &[&str]) -> snapshot::Route {
     let backend = |service: &&str| WeightedUpstream { upstream: upstream_id(service), weight: 1 };
-    snapshot::Route::new(route_id(name), path, Act::Forward(services.iter().map(backend).collect()))
+    snapshot::Route::new(
+        route_id(name),
+        path,
+        Act::Forward(services.iter().map(backend).collect::<Vec<_>>().into()),
+    )
 }
 
 fn prefix(path: &str) -> PathMatch {
@@ -89,7 +93,7 @@ fn world() -> Snapshot {
 
 fn backends(table: &Table, host: &str) -> Vec<crate::upstream::Weighted> {
     match &select(table, host, "/").unwrap().action {
-        Action::Forward(backends) => backends.clone(),
+        Action::Forward(forward) => forward.backends().to_vec(),
         Action::Broken(reason) => panic!("{reason}"),
     }
 }

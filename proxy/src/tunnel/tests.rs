@@ -35,7 +35,7 @@ fn frame(masked: bool, fin: bool, text: &[u8]) -> Vec<u8> {
 }
 
 fn route() -> (Arc<Live>, Picked) {
-    let id = snapshot::UpstreamId { namespace: "d".into(), service: "s".into(), port: "80".into() };
+    let id = snapshot::UpstreamId::endpoints("d", "s", "80");
     let endpoint =
         snapshot::Endpoint { address: "127.0.0.1:1".parse().unwrap(), ready: true, terminating: false };
     let owner = snapshot::ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
@@ -49,7 +49,9 @@ fn route() -> (Arc<Live>, Picked) {
         ..snapshot::Route::new(
             snapshot::RouteId { owner, rule: HOST.into(), matched: "/".into() },
             snapshot::PathMatch::Prefix("/".into()),
-            snapshot::Action::Forward(vec![snapshot::WeightedUpstream { upstream: id.clone(), weight: 1 }]),
+            snapshot::Action::Forward(
+                vec![snapshot::WeightedUpstream { upstream: id.clone(), weight: 1 }].into(),
+            ),
         )
     };
     let mut sections = Snapshot::default();
@@ -65,8 +67,8 @@ fn route() -> (Arc<Live>, Picked) {
     assert!(quarantined.is_empty());
     table.install();
     let route = table.select(&Head::get(HOST, "/")).unwrap();
-    let Action::Forward(backends) = &route.action else { panic!("the route forwards") };
-    (route.live.clone(), choose(backends, Way::LeastConnections, &[], Instant::now()).unwrap())
+    let Action::Forward(forward) = &route.action else { panic!("the route forwards") };
+    (route.live.clone(), choose(forward.backends(), Way::LeastConnections, &[], Instant::now()).unwrap())
 }
 
 async fn connected() -> (TcpStream, TcpStream) {

@@ -33,7 +33,7 @@ fn set(upstream: &Arc<Upstream>, slices: &[&[snapshot::Endpoint]]) {
 }
 
 fn upstream(slices: &[&[snapshot::Endpoint]]) -> Arc<Upstream> {
-    let id = UpstreamId { namespace: "d".into(), service: "s".into(), port: "80".into() };
+    let id = UpstreamId::endpoints("d", "s", "80");
     let upstream = Upstream::new(Arc::new(id));
     set(&upstream, slices);
     upstream

@@ -72,8 +72,12 @@ impl Watched for Service {
     fn keep(mut self, _: &str) -> Kept {
         self.metadata = named(self.metadata);
         self.status = None;
-        self.spec =
-            self.spec.map(|spec| ServiceSpec { ports: spec.ports, type_: spec.type_, ..Default::default() });
+        self.spec = self.spec.map(|spec| ServiceSpec {
+            ports: spec.ports,
+            type_: spec.type_,
+            cluster_ip: spec.cluster_ip,
+            ..Default::default()
+        });
         Kept { object: Ok(Object::Service(Arc::new(self))), live: None }
     }
 }

@@ -7,7 +7,7 @@ use crds::policy::auth::{
     Auth, Basic, External, Piece, ServicePort, Target, Template, Url, UsersForm, Variable,
 };
 use k8s_openapi::api::core::v1::Secret;
-use snapshot::{AuthTarget, BasicAuth, ExternalAuth, LocalTargets, Millis, User};
+use snapshot::{AuthTarget, BasicAuth, ExternalAuth, LocalTargets, Millis, Reach, User};
 
 pub use htpasswd::is_password_hash;
 pub(crate) use htpasswd::{MOST_USERS, Trouble};
@@ -93,7 +93,7 @@ fn target(
                 ServicePort::Name(name) => PortRef::Name(name.clone()),
             };
             let (service, field) = (name.clone(), external.field.clone());
-            let backend = DraftBackend { service, port, weight: 1, field };
+            let backend = DraftBackend { service, port, weight: 1, reach: Reach::default(), field };
             let host = format!("{name}.{}", owner.namespace());
             backends::resolve(&backend, owner.namespace(), store)
                 .map(|upstream| AuthTarget::Service { upstream, host, path: path.clone() })

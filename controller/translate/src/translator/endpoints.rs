@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use snapshot::{Key, Section, Slice, UpstreamId};
+use snapshot::{Key, Reach, Section, Slice, UpstreamId};
 
 use super::{Due, Translator, as_slice};
 use crate::backends;
@@ -61,9 +61,11 @@ impl Translator {
 
     fn read_service(&mut self, name: &Name, memo: &mut ServiceMemo, due: &Due) {
         let service = self.store.service(name);
-        let upstreams = memo.used.keys();
+        let (direct, upstreams): (Vec<_>, Vec<_>) =
+            memo.used.keys().partition(|upstream| upstream.reach == Reach::Address);
+        let each = upstreams.into_iter();
         let ports: Vec<Port> =
-            upstreams.map(|upstream| (upstream.clone(), backends::port_name(upstream, service))).collect();
+            each.map(|upstream| (upstream.clone(), backends::port_name(upstream, service))).collect();
         let local = self.settings().local_endpoints();
         let mut changed = Vec::new();
         for (slice, read) in &mut memo.slices {
@@ -76,10 +78,14 @@ impl Translator {
         }
         let annotations = service.and_then(|service| service.metadata.annotations.as_ref());
         let slices: Vec<_> = memo.slices.values().collect();
-        let own = match ports[..] {
+        let mut own = match ports[..] {
             [] => Read::default(),
             _ => endpoints::service(name, annotations, &slices, &ports, local),
         };
+        for upstream in direct {
+            let address = service.and_then(|service| backends::own_address(upstream, service));
+            own.add_address(name, upstream, address, local);
+        }
         // The Service may have a slice of its own name: what goes is taken out before anything is put in.
         let own_before = std::mem::replace(&mut memo.own, own);
         memo.ports = ports;

@@ -361,8 +361,9 @@ proptest! {
                     routes += host.routes.len();
                     for route in host.routes {
                         if let snapshot::Action::Forward(forward) = route.action {
-                            prop_assert!(!forward.is_empty() && forward.iter().any(|one| one.weight > 0));
-                            used.extend(forward.into_iter().map(|one| one.upstream));
+                            let backends = &forward.backends;
+                            prop_assert!(backends.iter().any(|one| one.weight > 0));
+                            used.extend(forward.upstreams().cloned());
                         }
                     }
                 }

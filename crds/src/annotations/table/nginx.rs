@@ -2,7 +2,7 @@
 
 use super::super::parse::auth;
 use super::super::parse::{
-    nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
+    backends, canary, nginx_access_log, nginx_body_size, nginx_connect, nginx_force_redirect, nginx_hash_by,
     nginx_load_balance, nginx_read, nginx_redirect, nginx_send, snippet_protects,
 };
 use super::super::{Annotation, Inert, not_applicable, not_yet, refused, served};
@@ -16,7 +16,7 @@ const EVERYBODY: Inert = Inert::Values(&["0.0.0.0/0,::/0"]);
 
 /// In the order of its own documentation.
 pub(super) static ROWS: &[Annotation] = &[
-    not_yet("nginx.ingress.kubernetes.io/server-alias", "comma list, regex allowed (~^...)"),
+    served("nginx.ingress.kubernetes.io/server-alias", "Further hosts for the rules of this Ingress, with the certificate of its first one where `spec.tls` names no other. No regular expressions.", backends::aliases).takes("a comma list of names, which may begin with `*.`", "none", "www.example.com"),
     not_yet("nginx.ingress.kubernetes.io/allowlist-source-range", "comma CIDRs/IPs, spaces ok")
         .security()
         .inert(EVERYBODY),
@@ -33,13 +33,13 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/auth-secret", "The Secret with the users. Another namespace than the Ingress's is refused.", auth::nginx_secret).takes("`[NAMESPACE/]NAME`", "none", "chat-users").security(),
     served("nginx.ingress.kubernetes.io/auth-secret-type", "Whether its key `auth` is a file of htpasswd, or each key a user and its value the hash.", auth::nginx_secret_type).takes("`auth-file` or `auth-map`", "auth-file", "auth-map").security(),
     served("nginx.ingress.kubernetes.io/auth-type", "Lets in who has a user name and password of `auth-secret`. `digest` is refused.", auth::nginx_type).takes("`basic`", "everybody is let in", "basic").security(),
-    not_yet("nginx.ingress.kubernetes.io/canary", "bool").inert(Inert::False),
-    not_yet("nginx.ingress.kubernetes.io/canary-by-cookie", "basic chars"),
-    not_yet("nginx.ingress.kubernetes.io/canary-by-header", "basic chars"),
+    served("nginx.ingress.kubernetes.io/canary", "This Ingress takes some of the requests of the one that has its hosts and paths; the other `canary-*` say which. Its own settings do not count, but for those.", canary::enabled).takes(GO_BOOLEAN, "false", "true"),
+    served("nginx.ingress.kubernetes.io/canary-by-cookie", "A cookie that is `always` or `never`. Counts where the field does not decide.", canary::cookie).takes("a name", "none", "canary"),
+    served("nginx.ingress.kubernetes.io/canary-by-header", "A request field that is `always` or `never`. Counts first.", canary::header).takes("a name", "none", "X-Canary"),
     not_yet("nginx.ingress.kubernetes.io/canary-by-header-pattern", "PCRE"),
-    not_yet("nginx.ingress.kubernetes.io/canary-by-header-value", "basic chars"),
-    not_yet("nginx.ingress.kubernetes.io/canary-weight", "int").inert(Inert::Values(&["0"])),
-    not_yet("nginx.ingress.kubernetes.io/canary-weight-total", "int"),
+    served("nginx.ingress.kubernetes.io/canary-by-header-value", "Who sends this value in the field of `canary-by-header` is taken, in place of `always` and `never`.", canary::header_value).takes("a value", "none", "blue"),
+    served("nginx.ingress.kubernetes.io/canary-weight", "So many of `canary-weight-total` requests for which neither field nor cookie decides, by chance.", canary::weight).takes("digits", "0", "20"),
+    served("nginx.ingress.kubernetes.io/canary-weight-total", "What `canary-weight` is a part of. Less than 100 counts as 100.", canary::total).takes("digits", "100", "1000"),
     not_applicable(
         "nginx.ingress.kubernetes.io/auth-tls-error-page",
         "URL or @named",
@@ -80,7 +80,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/enable-cors", "bool").inert(Inert::False),
     not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
     not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
-    not_yet("nginx.ingress.kubernetes.io/default-backend", "DNS-1035 service name, same namespace"),
+    served("nginx.ingress.kubernetes.io/default-backend", "A Service of this namespace, by its first port, that gets what no endpoint of the backend is there for.", backends::standby).takes("a name", "none", "maintenance"),
     not_yet("nginx.ingress.kubernetes.io/denylist-source-range", "comma CIDRs/IPs").security(),
     not_applicable(
         "nginx.ingress.kubernetes.io/disable-proxy-intercept-errors",
@@ -270,7 +270,7 @@ pub(super) static ROWS: &[Annotation] = &[
     )
     .security()
     .only(snippet_protects),
-    not_yet("nginx.ingress.kubernetes.io/service-upstream", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/service-upstream", "Connect to the address of the Service in place of its endpoints.", backends::service_address).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/affinity", "cookie"),
     not_yet("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky|legacy"),
     not_yet("nginx.ingress.kubernetes.io/affinity-mode", "balanced|persistent"),

@@ -165,11 +165,62 @@ impl fmt::Display for PathMatch {
 /// What a route does with a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Forward to one of these, chosen by weight. Never empty. An upstream of which the snapshot lists no endpoints
-    /// has none.
-    Forward(Vec<WeightedUpstream>),
+    /// Forward it.
+    Forward(Forward),
     /// Answer 503: the route cannot, or for security must not, be served. The reason is for people.
     Broken(String),
+}
+
+/// Where requests are forwarded to. An upstream of which the snapshot lists no endpoints has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// One of these, chosen by weight. Never empty.
+    pub backends: Vec<WeightedUpstream>,
+    /// Who gets some of the requests in their place.
+    pub canary: Option<Canary>,
+    /// Who gets those for which none of the above has an endpoint.
+    pub standby: Option<UpstreamId>,
+}
+
+impl Forward {
+    /// Every upstream that a request may go to.
+    pub fn upstreams(&self) -> impl Iterator<Item = &UpstreamId> {
+        let canaries = self.canary.iter().flat_map(|canary| &canary.backends);
+        let weighted = self.backends.iter().chain(canaries).map(|backend| &backend.upstream);
+        weighted.chain(&self.standby)
+    }
+}
+
+impl From<Vec<WeightedUpstream>> for Forward {
+    fn from(backends: Vec<WeightedUpstream>) -> Self {
+        Self { backends, ..Self::default() }
+    }
+}
+
+/// Backends that get some of a route's requests: those whose field says so, of the rest those whose cookie says so, of
+/// the rest a share. A request that says `never` is none of them. Where they have no endpoint the route's own backends
+/// stand in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Canary {
+    /// A request field that decides.
+    pub header: Option<CanaryHeader>,
+    /// A cookie that decides by `always` and `never`.
+    pub cookie: Option<String>,
+    /// Of all that nothing else decides, so many of `total` on average.
+    pub weight: u32,
+    /// What `weight` is a part of. Above 0.
+    pub total: u32,
+    /// One of these, chosen by weight. Never empty.
+    pub backends: Vec<WeightedUpstream>,
+}
+
+/// A request field that decides about a [`Canary`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryHeader {
+    /// In lower case.
+    pub name: String,
+    /// Who has such a value is meant, and nothing else decides. Absent: `always` and `never` decide.
+    pub value: Option<ValueMatch>,
 }
 
 /// One backend of a route.

@@ -14,11 +14,39 @@ pub struct UpstreamId {
     pub service: String,
     /// The Service port: its name, or its number where it has none.
     pub port: String,
+    /// What of the Service is connected to.
+    pub reach: Reach,
+}
+
+/// What of a Service is connected to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Reach {
+    /// Its endpoints.
+    #[default]
+    Endpoints,
+    /// Its own address: whoever stands behind it chooses the endpoint.
+    Address,
+}
+
+impl UpstreamId {
+    /// The endpoints of a port.
+    pub fn endpoints(
+        namespace: impl Into<String>,
+        service: impl Into<String>,
+        port: impl Into<String>,
+    ) -> Self {
+        let reach = Reach::Endpoints;
+        Self { namespace: namespace.into(), service: service.into(), port: port.into(), reach }
+    }
 }
 
 impl fmt::Display for UpstreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}:{}", self.namespace, self.service, self.port)
+        let reach = match self.reach {
+            Reach::Endpoints => "",
+            Reach::Address => " at its own address",
+        };
+        write!(f, "{}/{}:{}{reach}", self.namespace, self.service, self.port)
     }
 }
 

@@ -260,8 +260,9 @@ fn a_step() -> impl Strategy<Value = Step> {
 fn described(route: &Arc<Route>) -> String {
     match &route.action {
         Action::Broken(_) => format!("{} broken", route.id),
-        Action::Forward(backends) => {
-            let backends: Vec<_> = backends
+        Action::Forward(forward) => {
+            let backends: Vec<_> = forward
+                .backends()
                 .iter()
                 .map(|backend| (backend.upstream.id().to_string(), backend.upstream.summary()))
                 .collect();

@@ -105,7 +105,10 @@ fn services_and_slices_keep_ports_addresses_and_conditions() {
     let service =
         kept::<Service>(json!({"metadata": metadata(), "spec": spec, "status": {"loadBalancer": {}}}));
     let service = shown(&service);
-    assert_eq!(service["spec"], json!({"ports": [{"port": 80}], "type": "NodePort"}));
+    assert_eq!(
+        service["spec"],
+        json!({"ports": [{"port": 80}], "clusterIP": "10.0.0.1", "type": "NodePort"})
+    );
     assert_eq!(service["status"], Value::Null);
     let endpoint = json!({"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true}});
     let mut given = endpoint.clone();
