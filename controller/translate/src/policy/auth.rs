@@ -52,7 +52,7 @@ pub(crate) fn resolve(
         Some(Auth::Basic(basic)) => self::basic(basic, owner, store, notes).map(Some),
         Some(Auth::External(external)) => {
             let target = target(external, owner, (store, around), notes)?;
-            Ok(Some(snapshot::Auth::External(ExternalAuth {
+            Ok(Some(snapshot::Auth::External(Box::new(ExternalAuth {
                 target,
                 method: external.method.clone().unwrap_or_else(|| "GET".into()),
                 response_headers: external.response_headers.clone(),
@@ -62,7 +62,7 @@ pub(crate) fn resolve(
                     parameter: sign_in.parameter.clone(),
                 }),
                 request_redirect: external.request_redirect.as_ref().map(template),
-            })))
+            }))))
         }
     }
 }

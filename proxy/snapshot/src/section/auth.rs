@@ -14,7 +14,7 @@ pub enum Auth {
     /// By a user name and a password (RFC 7617).
     Basic(BasicAuth),
     /// By what an authentication service says of its request.
-    External(ExternalAuth),
+    External(Box<ExternalAuth>),
 }
 
 /// An authentication service.
