@@ -11,7 +11,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
-use translate::{Settings, StatusOf};
+use translate::{AuthUrls, Settings, StatusOf};
 
 use crate::addresses::Publish;
 use crate::cluster::Cluster;
@@ -203,6 +203,11 @@ pub struct Reading {
         default_value_t = true
     )]
     pub nginx_annotations: bool,
+
+    /// Let routes name authentication services by a URL. Without it only a Service of their own namespace may decide who
+    /// comes in; routes with a URL answer 503.
+    #[arg(long, env = "LONGHAUL_AUTH_URLS", value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
+    pub auth_urls: bool,
 }
 
 impl Reading {
@@ -217,6 +222,7 @@ impl Reading {
             nginx_annotations: self.nginx_annotations,
             also_classes: self.also_class.into_iter().filter(|name| !name.is_empty()).collect(),
             also_class_status: if self.also_class_status { StatusOf::Written } else { StatusOf::Withheld },
+            auth_urls: if self.auth_urls { AuthUrls::Allowed } else { AuthUrls::Refused },
             ..Settings::default()
         }
     }
@@ -457,6 +463,7 @@ mod tests {
             "--trusted-proxies=10.0.0.0/8,::1/128",
             "--proxy-protocol-from=10.0.0.5/8,::ffff:192.0.2.7",
             "--nginx-annotations=false",
+            "--auth-urls=false",
             "--publish-address=203.0.113.7,2001:DB8::0,LB.example.com",
         ];
         let settings = parse(&flags).unwrap().config().settings;
@@ -466,6 +473,7 @@ mod tests {
         assert_eq!((settings.trusted_proxies.len(), settings.nginx_annotations), (2, false));
         let announcing: Vec<_> = settings.proxy_protocol_from.iter().map(ToString::to_string).collect();
         assert_eq!(announcing, ["10.0.0.0/8", "192.0.2.7/32"], "as clients' addresses are compared");
+        assert_eq!(settings.auth_urls, AuthUrls::Refused);
         let addresses = settings.addresses.iter().map(|address| (address.kind, &*address.value));
         let (ip, name) = (AddressKind::IPAddress, AddressKind::Hostname);
         let expected = [(ip, "203.0.113.7"), (ip, "2001:db8::"), (name, "lb.example.com")];

@@ -129,6 +129,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
         reader.report(&key, Severity::Warning, "UnsupportedValue", message, remedy);
     }
     reader.check_together(annotations, &mut own);
+    parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);
     reader.reading

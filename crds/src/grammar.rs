@@ -120,6 +120,23 @@ pub const CORS_ORIGIN: Grammar = Grammar {
     holds: cors_origin,
 };
 
+/// The address of a service: RFC 3986, without user information and fragment.
+pub const URL: Grammar = Grammar {
+    pattern: concat!(
+        r"^https?://([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*",
+        r"|\[[0-9A-Fa-f:.]+\])(:[1-9][0-9]{0,4})?([/?]([-A-Za-z0-9._~!&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*)?$"
+    ),
+    words: "an address such as http://auth.example.com:9000/check",
+    holds: |text| {
+        let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        rest.is_some_and(|rest| {
+            let (host, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+            let path = target.replace('?', "/");
+            authority(host) && !target.contains('$') && path_bytes(path.as_bytes())
+        })
+    },
+};
+
 /// The name of a Service's port: `IANA_SVC_NAME`, RFC 6335, section 5.1. Its length (15) is the schema's business.
 pub const PORT_NAME: Grammar = Grammar {
     pattern: "^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$",
@@ -146,7 +163,7 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 13] = [
+const ALL: [Grammar; 14] = [
     TOKEN,
     FIELD_VALUE,
     PARAMETER,
@@ -157,6 +174,7 @@ const ALL: [Grammar; 13] = [
     NETWORK,
     ORIGIN,
     CORS_ORIGIN,
+    URL,
     PORT_NAME,
     LABEL,
     OBJECT_NAME,
@@ -228,8 +246,9 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::too_many_lines, reason = "a table, row by row")]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 13] = [
+        let cases: [(Grammar, &[&str], &[&str]); 14] = [
             (
                 CORS_ORIGIN,
                 &["*", "null", "https://a.test", "http://*.a.test:8080", "capacitor://localhost"],
@@ -307,6 +326,21 @@ mod tests {
                     "https://a..b",
                 ],
             ),
+            (
+                URL,
+                &["http://a", "https://a.b:80/c%2Fd?e=f?g", "http://[::1]?x"],
+                &[
+                    "",
+                    "a",
+                    "ftp://a",
+                    "http://",
+                    "http:///a",
+                    "http://u@a/",
+                    "http://a/$b",
+                    "http://a/#b",
+                    "http://a b",
+                ],
+            ),
             (PORT_NAME, &["http", "a1", "1a", "1-a-2"], &["", "80", "a--b", "-a", "a-", "A", "a_b", "1-2"]),
             (LABEL, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b"]),
             (OBJECT_NAME, &["a", "a.b", "1"], &["", "A", "a..b", "a_b"]),
@@ -337,7 +371,7 @@ mod tests {
                 let matches = Regex::new(grammar.pattern).unwrap().is_match(&text);
                 // Two things are beyond a pattern: a port's range and the parts of an IPv6 address.
                 let looser =
-                    [AUTHORITY, NETWORK, ORIGIN, CORS_ORIGIN].iter().any(|one| one.pattern == grammar.pattern) && matches;
+                    [AUTHORITY, NETWORK, ORIGIN, CORS_ORIGIN, URL].iter().any(|one| one.pattern == grammar.pattern) && matches;
                 prop_assert!(grammar.holds(&text) == matches || looser, "{:?}: {}", text, grammar.pattern);
             }
         }

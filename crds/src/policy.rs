@@ -2,6 +2,7 @@
 //! only what it wants different, and layers are laid over one another field by field.
 
 mod access;
+pub mod auth;
 mod canary;
 pub mod cors;
 pub mod headers;
@@ -39,6 +40,8 @@ pub struct PolicyPatch {
     pub access_log: Option<bool>,
     /// Who may come in.
     pub access: AccessPatch,
+    /// How clients prove that they may come in. Replaced whole.
+    pub auth: Option<auth::Auth>,
     /// Said by annotations only: a WsRoute says it outside of its policy.
     pub ingress: IngressPatch,
 }
@@ -177,6 +180,7 @@ impl PolicyPatch {
             redirect: over.redirect.or(self.redirect),
             access_log: over.access_log.or(self.access_log),
             access: self.access.merge(over.access),
+            auth: over.auth.or(self.auth),
             ingress: self.ingress.merge(over.ingress),
         }
     }
@@ -233,8 +237,10 @@ mod tests {
         let origins =
             proptest::option::of(prop_oneof![Just(Guard::Unreadable), Just(Guard::Holds(Vec::new()))]);
         let others = (any::<Option<u64>>(), any::<Option<bool>>(), any::<Option<bool>>(), origins);
-        (times, redirect, policy, hash_on, path, others).prop_map(
-            |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, others)| {
+        let auth =
+            proptest::option::of(prop_oneof![Just(auth::Auth::None), "[ab]".prop_map(auth::Auth::Unusable)]);
+        (times, redirect, policy, hash_on, path, (others, auth)).prop_map(
+            |((connect, handshake, idle, send, request), redirect, policy, hash_on, path, (others, auth))| {
                 let (max_body, access_log, websocket_only, origins) = others;
                 let set =
                     Some(vec![("a".to_owned(), format!("{max_body:?}"))]).filter(|_| access_log.is_some());
@@ -250,6 +256,7 @@ mod tests {
                     redirect,
                     access_log,
                     access: AccessPatch { origins, ..AccessPatch::default() },
+                    auth,
                     ingress: IngressPatch { websocket_only, ..IngressPatch::default() },
                 }
             },
@@ -273,6 +280,7 @@ mod tests {
         fn the_upper_layer_wins_field_by_field(a in patch(), b in patch()) {
             let merged = a.clone().merge(b.clone());
             prop_assert_eq!(merged.redirect, b.redirect.or(a.redirect));
+            prop_assert_eq!(merged.auth, b.auth.or(a.auth));
             prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
             prop_assert_eq!(merged.access.origins, b.access.origins.or(a.access.origins));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));

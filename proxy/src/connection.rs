@@ -14,9 +14,10 @@ use snapshot::{ListenerName, Serves};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::auth::{Granted, Kind};
 use crate::dial::{self, Answered, DialError};
 use crate::fields::Additions;
-use crate::forward::{self, Peer};
+use crate::forward::{self, Outgoing, Peer};
 use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
 use crate::leg::Leg;
@@ -273,23 +274,31 @@ impl Connection {
             let answer = if generation == 0 { Answer::NOT_READY } else { Answer::NO_ROUTE };
             return self.refuse(&asking, None, answer).await;
         };
-        let choice = match self.admit(&asking, &asked, &route, has_certificate) {
-            Ok(choice) => choice,
+        let kind = if matches!(asked, Asked::WebSocket(_)) { Kind::Handshake } else { Kind::Page };
+        let (choice, granted) = match self.admit((&asking, kind), &route, has_certificate).await {
+            Ok(admitted) => admitted,
             Err(answer) => return self.refuse(&asking, Some(&route), answer).await,
         };
         match asked {
-            Asked::WebSocket(offer) => self.upgrade(&asking, &route, choice, offer).await,
+            Asked::WebSocket(offer) => self.upgrade(&asking, &route, (choice, &granted), offer).await,
             _ if route.serves == Serves::WebSocketOnly => {
                 self.refuse(&asking, Some(&route), Answer::WEBSOCKET_ONLY).await
             }
-            _ => http::serve(self, asking, &route, choice).await,
+            _ => http::serve(self, asking, &route, (choice, &granted)).await,
         }
     }
 
-    async fn upgrade(&mut self, asking: &Asking, route: &Route, choice: Choice<'_>, offer: Offer) -> Next {
+    async fn upgrade(
+        &mut self,
+        asking: &Asking,
+        route: &Route,
+        (choice, granted): (Choice<'_>, &Granted),
+        offer: Offer,
+    ) -> Next {
         let telemetry = self.home.shared.telemetry.clone();
         let mut request = Vec::with_capacity(1024);
-        handshake::request(&route.outgoing(&asking.head), &asking.peer(), &mut request);
+        let outgoing = Outgoing { replaced: granted.replacing(route), ..route.outgoing(&asking.head) };
+        handshake::request(&outgoing, &asking.peer(), &mut request);
         let answered = {
             let shaking = dial::shake_hands(choice, route, &telemetry, (&request, &offer));
             tokio::select! {

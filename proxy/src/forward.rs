@@ -16,7 +16,7 @@ use crate::fields::{Additions, Changes};
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, ResponseHead, Version, authority};
 
-pub use self::rewrite::{Outgoing, Rewrite};
+pub use self::rewrite::{Outgoing, Replaced, Rewrite};
 
 /// Who sent a request, and how.
 #[derive(Debug, Clone, Copy)]
@@ -100,25 +100,34 @@ pub fn request_id(fields: &Fields, trusted: bool) -> Option<String> {
 /// Writes the fields for the upstream: Host, then what is end-to-end, then the forwarding fields. Connection,
 /// Upgrade, Expect and the framing fields are for the caller to add.
 pub fn request_fields(outgoing: &Outgoing<'_>, peer: &Peer<'_>, out: &mut Vec<u8>) {
+    each_request_field(outgoing, peer, &mut |name, value| field(name, value, out));
+}
+
+/// The same, each by itself.
+pub(crate) fn each_request_field(outgoing: &Outgoing<'_>, peer: &Peer<'_>, put: &mut dyn FnMut(&str, &[u8])) {
     let head = outgoing.head;
     let nominated = nominated(&head.fields);
     if !(tolerated(Weakness::NominatedHost) && is_nominated("host", &nominated)) {
-        field("Host", outgoing.host.as_bytes(), out);
+        put("Host", outgoing.host.as_bytes());
     }
     for (name, value) in head.fields.iter() {
         let changed = outgoing.changes.is_some_and(|changes| changes.drops(name))
-            || (outgoing.prefix.is_some() && name.replace('_', "-").eq_ignore_ascii_case(PREFIX));
+            || (outgoing.prefix.is_some() && name.replace('_', "-").eq_ignore_ascii_case(PREFIX))
+            || outgoing.replaced.names(name);
         if !changed && !is_nominated(name, &nominated) && passes_upstream(name, peer.trusted) {
-            field(name, value, out);
+            put(name, value);
         }
     }
     if let Some(prefix) = &outgoing.prefix {
-        field(PREFIX, prefix.as_bytes(), out);
+        put(PREFIX, prefix.as_bytes());
     }
     for (name, value) in outgoing.changes.into_iter().flat_map(Changes::lines) {
-        field(name, value.as_bytes(), out);
+        put(name, value.as_bytes());
     }
-    forwarding_fields(head, peer, out);
+    forwarding_fields(head, peer, put);
+    for (name, value) in outgoing.replaced.with {
+        put(name, value);
+    }
 }
 
 /// Whether a request's field goes upstream as it came. Servers after the manner of CGI cannot tell an underscore
@@ -158,7 +167,7 @@ fn believed<'a>(name: &str, head: &'a Head, peer: &Peer<'_>) -> Option<&'a [u8]>
 }
 
 /// What the upstream is told about the client. A trusted peer knows better than we how the client reached it.
-fn forwarding_fields(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
+fn forwarding_fields(head: &Head, peer: &Peer<'_>, put: &mut dyn FnMut(&str, &[u8])) {
     let believed = |name| believed(name, head, peer);
     let scheme = forwarded_scheme(head, peer);
     let port = believed("x-forwarded-port").and_then(parse_port).or(match scheme {
@@ -168,12 +177,12 @@ fn forwarding_fields(head: &Head, peer: &Peer<'_>, out: &mut Vec<u8>) {
     });
     let host = believed("x-forwarded-host").filter(|value| authority(value).is_some());
 
-    field("X-Forwarded-For", forwarded_for(head, peer).as_bytes(), out);
-    field("X-Forwarded-Proto", scheme.unwrap_or(peer.scheme).as_bytes(), out);
-    field("X-Forwarded-Host", host.unwrap_or(head.authority.as_bytes()), out);
-    field("X-Forwarded-Port", port.unwrap_or(peer.port).to_string().as_bytes(), out);
-    field("X-Real-IP", peer.client.to_canonical().to_string().as_bytes(), out);
-    field("X-Request-Id", peer.request_id.as_bytes(), out);
+    put("X-Forwarded-For", forwarded_for(head, peer).as_bytes());
+    put("X-Forwarded-Proto", scheme.unwrap_or(peer.scheme).as_bytes());
+    put("X-Forwarded-Host", host.unwrap_or(head.authority.as_bytes()));
+    put("X-Forwarded-Port", port.unwrap_or(peer.port).to_string().as_bytes());
+    put("X-Real-IP", peer.client.to_canonical().to_string().as_bytes());
+    put("X-Request-Id", peer.request_id.as_bytes());
 }
 
 fn forwarded_for(head: &Head, peer: &Peer<'_>) -> String {

@@ -16,19 +16,22 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use crate::auth::Granted;
 use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
 use crate::fields::Additions;
-use crate::forward;
+use crate::forward::{self, Outgoing};
 use crate::head::{self, Framing, Head, Refusal, Version};
 use crate::table::Route;
 use crate::upstream::{Choice, Picked};
 use crate::worker::Home;
 
+mod ask;
 mod body;
 mod pool;
 mod wire;
 
+pub(crate) use ask::{Question, ask};
 use body::{Account, Answered, RequestBody, ResponseBody};
 pub(crate) use pool::Pool;
 use pool::Sender;
@@ -46,7 +49,7 @@ pub(crate) async fn serve(
     connection: &mut Connection,
     mut asking: Asking,
     route: &Arc<Route>,
-    choice: Choice<'_>,
+    (choice, granted): (Choice<'_>, &Granted),
 ) -> Next {
     let home = connection.home.clone();
     if let (Framing::Length(length), Some(most)) = (asking.head.framing, route.max_body)
@@ -56,7 +59,8 @@ pub(crate) async fn serve(
     }
     asking.head.keep_alive &= !home.shared.leaving.is_cancelled();
     let mut head = Vec::with_capacity(1024);
-    forward::plain_request(&route.outgoing(&asking.head), &asking.peer(), &mut head);
+    let outgoing = Outgoing { replaced: granted.replacing(route), ..route.outgoing(&asking.head) };
+    forward::plain_request(&outgoing, &asking.peer(), &mut head);
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());

@@ -22,6 +22,7 @@ pub mod acceptor;
 pub mod access;
 pub mod admin;
 pub mod args;
+pub mod auth;
 pub mod body;
 pub mod close;
 mod connection;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acceptor::{Acceptor, Listening};
 use crate::admin::Admin;
 use crate::args::Args;
+use crate::auth::{Names, Passwords};
 use crate::close::CloseReason;
 use crate::drain::{self, Phase};
 use crate::feed::{Feed, FeedConfig, Storage};
@@ -43,6 +44,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let shared = Arc::new(Shared {
         table: table.clone(),
         telemetry: telemetry.clone(),
+        passwords: Passwords::new(),
+        names: Names::default(),
         public_http_port: args.public_http_port.unwrap_or(http.local_addr()?.port()),
         public_https_port: args.public_https_port.unwrap_or(https.local_addr()?.port()),
         leaving: leaving.clone(),

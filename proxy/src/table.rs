@@ -48,6 +48,7 @@ pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
 use crate::access::Access;
+use crate::auth::Auth;
 use crate::fields::{Additions, Fields};
 use crate::forward::{Outgoing, Rewrite};
 use crate::head::Head;
@@ -124,6 +125,8 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// What it changes of the fields of requests and responses.
     pub fields: Option<Box<Fields>>,
+    /// Who is let in. `None`: everybody.
+    pub auth: Option<Auth>,
     /// Whether access records are written.
     pub access_log: AccessLog,
     /// Who may come in.

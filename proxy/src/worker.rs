@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::{Names, Passwords};
 use crate::close::CloseReason;
 use crate::connection;
 use crate::http::Pool;
@@ -33,6 +34,10 @@ pub struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     /// Metrics and records.
     pub telemetry: Arc<Telemetry>,
+    /// Compares passwords.
+    pub passwords: Passwords,
+    /// Where authentication services are.
+    pub names: Names,
     /// The port that redirects and forwarding fields name for the plain listener.
     pub public_http_port: u16,
     /// The same for the TLS listener.
@@ -173,6 +178,8 @@ pub(crate) mod tests {
         Arc::new(Shared {
             table: Table::served_from(provider),
             telemetry: Telemetry::new(),
+            passwords: Passwords::new(),
+            names: Names::default(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

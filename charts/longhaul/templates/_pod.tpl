@@ -162,6 +162,7 @@ handshakes and tunnels that it still serves, and no container that has ended mak
     - --default-tls-secret={{ . }}
     {{- end }}
     - --nginx-annotations={{ $c.nginxAnnotations }}
+    - --auth-urls={{ $c.authURLs }}
     - --log-format={{ .Values.logging.format }}
     - --log-level={{ .Values.logging.level }}
     {{- with include "longhaul.flags" $c.extraArgs | trim }}

@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use crds::annotations::NGINX;
 use crds::diagnostic::{ObjectRef, quoted};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use snapshot::{Action, Forward, Reach, UpstreamId, WeightedUpstream};
+use snapshot::{Action, Auth, AuthTarget, Forward, Reach, UpstreamId, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
 use crate::policy;
+use crate::policy::auth::Surroundings;
 use crate::report::{Notes, remark};
 use crate::store::{Name, Store};
 
@@ -18,15 +19,21 @@ use crate::store::{Name, Store};
 pub(crate) struct Target {
     pub(crate) action: Action,
     pub(crate) upstreams: BTreeSet<UpstreamId>,
+    pub(crate) auth: Option<Auth>,
 }
 
 /// What the route does. Backends that lead nowhere keep their share, which is answered with 503; a route of
 /// which none leads anywhere is broken.
-pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &mut Notes) -> Target {
+pub(crate) fn target(
+    route: &DraftRoute,
+    owner: &Owner,
+    (store, around): (&Store, Surroundings<'_>),
+    notes: &mut Notes,
+) -> Target {
     let object = owner.reference();
     if let (None, Some(to)) = (&route.broken, policy::redirects::to(&route.patch.ingress.redirects)) {
         // The backend, which the API asks for, is never asked.
-        return Target { action: Action::Redirect(to), upstreams: BTreeSet::new() };
+        return Target { action: Action::Redirect(to), auth: None, upstreams: BTreeSet::new() };
     }
     let (mut forward, mut problems, mut upstreams) = (Vec::new(), Vec::new(), BTreeSet::new());
     for backend in &route.backends {
@@ -43,7 +50,8 @@ pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &m
         };
         forward.push(WeightedUpstream { upstream, weight: backend.weight });
     }
-    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new() };
+    let auth = policy::auth::resolve(route.patch.auth.as_ref(), owner, (store, around), notes);
+    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new(), auth: None };
     if let Some(why) = &route.broken {
         return broken(why.clone());
     }
@@ -61,7 +69,17 @@ pub(crate) fn target(route: &DraftRoute, owner: &Owner, store: &Store, notes: &m
     if problems.len() == forward.len() && standby.is_none() {
         return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
-    Target { action: Action::Forward(Forward { standby, ..forward.into() }), upstreams }
+    match auth {
+        Ok(auth) => {
+            if let Some(Auth::External(external)) = &auth
+                && let AuthTarget::Service { upstream, .. } = &external.target
+            {
+                upstreams.insert(upstream.clone());
+            }
+            Target { action: Action::Forward(Forward { standby, ..forward.into() }), upstreams, auth }
+        }
+        Err(why) => broken(why),
+    }
 }
 
 /// Where a Service itself is connected to, at the port of an upstream.
@@ -86,19 +104,20 @@ pub(crate) fn port_name(upstream: &UpstreamId, service: Option<&Service>) -> Str
 }
 
 /// A backend that leads nowhere.
-struct Problem {
+pub(crate) struct Problem {
     field: String,
-    message: String,
+    pub(crate) message: String,
     remedy: String,
 }
 
 impl Problem {
-    fn diagnostic(self, object: &ObjectRef) -> crds::diagnostic::Diagnostic {
+    pub(crate) fn diagnostic(self, object: &ObjectRef) -> crds::diagnostic::Diagnostic {
         remark(object, self.field, "BackendNotFound", self.message, self.remedy)
     }
 }
 
-fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<UpstreamId, Problem> {
+/// The upstream of a backend.
+pub(crate) fn resolve(backend: &DraftBackend, namespace: &str, store: &Store) -> Result<UpstreamId, Problem> {
     let name = Name::new(namespace, &backend.service);
     let problem = |message: String, remedy: String| Problem { field: backend.field.clone(), message, remedy };
     let Some(service) = store.service(&name) else {

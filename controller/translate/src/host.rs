@@ -240,6 +240,7 @@ impl<'a> Candidate<'a> {
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
             headers: policy::fields::headers(patch),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),
+            auth: self.target.auth.clone(),
             access_log: patch.access_log.unwrap_or(true),
             access: policy::access(&patch.access),
             timeouts: policy::timeouts(&patch.timeouts),

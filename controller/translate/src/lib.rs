@@ -35,8 +35,9 @@ use snapshot::Snapshot;
 
 pub use endpoints::SERVICE_NAME;
 pub use object::reads_annotation;
+pub use policy::auth::is_password_hash;
 pub use report::{Condition, Conflict, Event, EventType, Report};
-pub use settings::{Settings, StatusOf};
+pub use settings::{AuthUrls, Settings, StatusOf};
 pub use store::{Change, Kind, Object, Store, Touched};
 pub use translator::Translator;
 

@@ -10,11 +10,12 @@ use snapshot::{CertificateKey, HostPattern};
 use crate::backends::{self, Target};
 use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION, Taken};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
+use crate::policy::auth::Surroundings;
 use crate::report::{Notes, remark};
 use crate::settings::{Settings, StatusOf};
 use crate::store::{self, Kind, Name, Store};
 use crate::tls::Problem;
-use crate::{ingress, wsroute};
+use crate::{ingress, policy, wsroute};
 
 /// Whether translation reads an annotation of this name, on whichever object. A source need not keep others.
 pub fn reads_annotation(key: &str) -> bool {
@@ -80,13 +81,19 @@ pub(crate) fn read(
 /// Follows the references. `problem` is what is wrong with a certificate.
 pub(crate) fn resolve<'a>(
     asked: &Asked,
-    store: &Store,
+    (store, settings): (&Store, &Settings),
     problem: impl Fn(&CertificateKey) -> Option<&'a Problem>,
 ) -> Resolved {
     let mut notes = Notes::default();
     let routes = asked.draft.all_routes();
     let targets = routes
-        .map(|(position, route)| (position, backends::target(route, &asked.owner, store, &mut notes)))
+        .map(|(position, route)| {
+            let exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
+            let everywhere = position == Position::Fallback && asked.everywhere();
+            let around =
+                Surroundings { settings, hosts_are_exact: !everywhere && route.hosts.iter().all(exact) };
+            (position, backends::target(route, &asked.owner, (store, around), &mut notes))
+        })
         .collect();
     for tls in asked.draft.tls.iter().filter(|tls| !tls.by_default) {
         if let Some(Problem { reason, message, remedy }) = problem(&tls.certificate) {
@@ -122,7 +129,10 @@ impl Asked {
     /// What its routes name: when one of these changes, they are resolved again.
     pub(crate) fn references(&self) -> BTreeSet<Reference> {
         let services = self.draft.all_routes().flat_map(|(_, route)| route.services());
-        services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name))).collect()
+        let services = services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name)));
+        let auths = self.draft.all_routes().filter_map(|(_, route)| route.patch.auth.as_ref());
+        let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
+        services.chain(auths).collect()
     }
 
     /// The certificates that its hosts are to have.

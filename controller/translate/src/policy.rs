@@ -1,10 +1,11 @@
 //! The common policy model to the settings of a route, with the defaults of what nobody set.
 
 mod access;
-
-pub(crate) use access::{access, unreadable};
+pub(crate) mod auth;
 pub(crate) mod fields;
 pub(crate) mod redirects;
+
+pub(crate) use access::{access, unreadable};
 
 use crds::duration::Duration;
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};

@@ -47,8 +47,19 @@ pub struct Settings {
     pub also_class_status: StatusOf,
     /// Read the annotations of the retired ingress-nginx too.
     pub nginx_annotations: bool,
+    /// Authentication services may be named by an address; else by a Service only.
+    pub auth_urls: AuthUrls,
     /// Where clients reach the proxies, for the status of objects.
     pub addresses: Vec<Address>,
+}
+
+/// Whether authentication services may be named by an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthUrls {
+    /// They may.
+    Allowed,
+    /// By a Service of the object's namespace only.
+    Refused,
 }
 
 impl Default for Settings {
@@ -66,6 +77,7 @@ impl Default for Settings {
             also_classes: BTreeSet::new(),
             also_class_status: StatusOf::Written,
             nginx_annotations: true,
+            auth_urls: AuthUrls::Allowed,
             addresses: Vec::new(),
         }
     }

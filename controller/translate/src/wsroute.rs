@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::annotations;
 use crds::diagnostic::{ObjectRef, Severity, quoted};
 use crds::policy::PolicyPatch;
+use crds::policy::auth::Auth;
 use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
@@ -97,7 +98,10 @@ impl Reader<'_> {
         again: bool,
     ) -> Vec<DraftRoute> {
         let patch = policy.clone().merge(self.policy(rule.policy.as_ref(), &format!("{field}.policy")));
-        let broken = self.broken(rule, field, again).or_else(|| policy::unreadable(&patch.access));
+        let mut broken = self.broken(rule, field, again).or_else(|| policy::unreadable(&patch.access));
+        if let Some(Auth::Unusable(why)) = &patch.auth {
+            broken.get_or_insert_with(|| why.clone());
+        }
         let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
         self.matches(&rule.matches, field)
             .into_iter()

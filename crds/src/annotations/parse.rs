@@ -1,6 +1,7 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
 mod access;
+pub(super) mod auth;
 pub(super) mod backends;
 pub(super) mod canary;
 pub(super) mod cors;

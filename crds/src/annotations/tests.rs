@@ -1,5 +1,7 @@
 //! Annotations as people write them: values, mistakes, families, and what closes a route.
 
+mod auth;
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -52,7 +54,36 @@ fn company(key: &str) -> Vec<(&'static str, &'static str)> {
     if named(key, "longhaul.dev/cors-", "allow-origins") {
         return vec![("longhaul.dev/cors-allow-origins", "https://a.test")];
     }
-    Vec::new()
+    of_auth(key)
+}
+
+/// What an authentication's key says nothing without.
+fn of_auth(key: &str) -> Vec<(&'static str, &'static str)> {
+    let company: &[(&'static str, &'static str)] = match key.rsplit_once('/').unwrap_or_default() {
+        ("longhaul.dev", "auth-basic-realm") => &[("longhaul.dev/auth-basic-secret", "users")],
+        ("longhaul.dev", "auth-response-headers" | "auth-timeout") => {
+            &[("longhaul.dev/auth-service", "auth:80")]
+        }
+        (
+            "nginx.ingress.kubernetes.io",
+            "auth-method"
+            | "auth-request-redirect"
+            | "auth-response-headers"
+            | "auth-signin"
+            | "auth-signin-redirect-param",
+        ) => &[
+            ("nginx.ingress.kubernetes.io/auth-url", "http://auth/"),
+            ("nginx.ingress.kubernetes.io/auth-signin", "/login"),
+        ],
+        ("nginx.ingress.kubernetes.io", "auth-type" | "auth-secret" | "auth-secret-type" | "auth-realm") => {
+            &[
+                ("nginx.ingress.kubernetes.io/auth-type", "basic"),
+                ("nginx.ingress.kubernetes.io/auth-secret", "users"),
+            ]
+        }
+        _ => &[],
+    };
+    company.iter().copied().filter(|(other, _)| *other != key).collect()
 }
 
 fn seconds(seconds: u64) -> Option<Duration> {
@@ -90,7 +121,8 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
 fn what_is_not_served_or_does_not_read_says_so() {
     // Whose value may be anything.
     let takes_all = format!("{CANARY}-by-header-value");
-    for annotation in table().filter(|annotation| annotation.key != takes_all) {
+    let takes_all = |key: &str| key == takes_all || key.ends_with("-realm");
+    for annotation in table().filter(|annotation| !takes_all(annotation.key)) {
         let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
         let diagnostic = &reading.diagnostics[0];
@@ -104,7 +136,12 @@ fn what_is_not_served_or_does_not_read_says_so() {
 #[test]
 fn security_settings_that_are_not_served_close() {
     for annotation in table().filter(|annotation| annotation.security) {
-        let value = if annotation.key.ends_with("snippet") { "deny all;" } else { "x" };
+        let value = match annotation.key {
+            key if key.ends_with("snippet") => "deny all;",
+            // A good value of any other.
+            "longhaul.dev/auth-basic-secret" => "",
+            _ => "x",
+        };
         let closed = read_one(annotation.key, value).closed;
         let never = matches!(annotation.inert, Inert::Always);
         assert_eq!(closed.is_none(), never, "{}", annotation.key);

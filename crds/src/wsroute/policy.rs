@@ -1,6 +1,7 @@
 //! The settings of routes as a WsRoute writes them, and their reading into the common model.
 
 mod access;
+mod auth;
 mod cors;
 mod headers;
 
@@ -8,8 +9,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use access::Access;
-
+pub use self::access::Access;
+pub use self::auth::{Auth, BasicAuth, ExternalAuth};
 use super::schema;
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
 use crate::duration::{self, Duration};
@@ -50,6 +51,9 @@ pub struct Policy {
     /// How much is let through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How a client proves that it may come in. Absent: it need not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
     /// Redirect plain requests to https (308). Absent: where the host has a certificate. Handshakes on the plain
     /// port are redirected too, though browsers do not follow: let clients use wss from the start.
     #[serde(rename = "redirectToTLS", default, skip_serializing_if = "Option::is_none")]
@@ -198,6 +202,7 @@ impl Policy {
             ),
             access_log: self.access_log,
             access: self.access.as_ref().map(|access| access.read(&mut reader)).unwrap_or_default(),
+            auth: self.auth.as_ref().map(|auth| reader.auth(auth)),
             ingress: IngressPatch::default(),
         };
         (patch, reader.diagnostics)

@@ -19,9 +19,10 @@ mod section;
 pub use map::{Delta, Digest, Snapshot};
 pub use pattern::pattern;
 pub use section::{
-    Access, Action, Balance, Canary, CanaryHeader, Certificate, CertificateKey, CipherSuite, Condition,
-    Conditions, Cors, CorsOrigin, Endpoint, Endpoints, FieldChanges, Forward, HashPart, Headers, Host,
-    HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocationPart, Millis, ObjectRef, OriginMatch,
-    OriginPort, PathMatch, PathRewrite, PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId,
-    Section, Serves, Slice, Timeouts, TlsVersion, UpstreamId, ValueMatch, WeightedUpstream,
+    Access, Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
+    CipherSuite, Condition, Conditions, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges,
+    Forward, HashPart, Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets,
+    LocationPart, Millis, ObjectRef, OriginMatch, OriginPort, PasswordHash, PathMatch, PathRewrite, Piece,
+    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Section, Serves, SignIn, Slice,
+    Template, Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
 };

@@ -1,6 +1,7 @@
 //! What a snapshot is made of: the sections and their keys.
 
 mod access;
+mod auth;
 mod certificate;
 mod fields;
 mod host;
@@ -14,6 +15,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use access::{Access, OriginMatch, OriginPort};
+pub use auth::{
+    Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, SignIn, Template, User,
+};
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use fields::{Cors, CorsOrigin, FieldChanges, Headers, Hsts};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};

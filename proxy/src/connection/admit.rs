@@ -4,22 +4,22 @@ use snapshot::{Redirect, Serves};
 
 use super::refusal::Answer;
 use super::{Asking, Connection};
+use crate::auth::{Granted, Kind};
 use crate::forward;
-use crate::handshake::Asked;
 use crate::table::{Action, Route};
 use crate::upstream::Choice;
 
 impl Connection {
     /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed
     /// route serves nobody; then the lists of clients and of origins; what a browser asks before a request from another
-    /// origin is answered, since it sends no credentials with that; who is meant to go elsewhere is sent there.
-    pub(super) fn admit<'r>(
+    /// origin is answered, since it sends no credentials with that; who is meant to go elsewhere is sent there; last,
+    /// who must prove that he may come in does so.
+    pub(super) async fn admit<'r>(
         &self,
-        asking: &Asking,
-        asked: &Asked,
+        (asking, kind): (&Asking, Kind),
         route: &'r Route,
         has_certificate: bool,
-    ) -> Result<Choice<'r>, Answer> {
+    ) -> Result<(Choice<'r>, Granted), Answer> {
         self.over_tls(asking, route, has_certificate)?;
         if let Action::Broken(reason) = &route.action {
             tracing::debug!(route = %route.id, reason, "a closed route was asked for");
@@ -28,7 +28,7 @@ impl Connection {
         if !route.access.lets_in(asking.client) {
             return Err(Answer::CLIENT_KEPT_OUT);
         }
-        let opens = matches!(asked, Asked::WebSocket(_));
+        let opens = kind == Kind::Handshake;
         if opens && !route.access.lets_open(&asking.head) {
             return Err(Answer::ORIGIN_KEPT_OUT);
         }
@@ -43,7 +43,12 @@ impl Connection {
         if let Some(root) = route.app_root.as_deref().filter(|_| !opens && asking.head.path == "/") {
             return Err(Answer::to_root(root));
         }
-        route.choice(&asking.head, asking.client).map_err(|_| Answer::BROKEN)
+        let choice = route.choice(&asking.head, asking.client).map_err(|_| Answer::BROKEN)?;
+        let granted = match &route.auth {
+            Some(auth) => auth.check(asking, &self.home, kind).await?,
+            None => Granted::default(),
+        };
+        Ok((choice, granted))
     }
 
     fn over_tls(&self, asking: &Asking, route: &Route, has_certificate: bool) -> Result<(), Answer> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use crate::auth::Denied;
 use crate::dial::DialError;
 use snapshot::{LocationPart, RedirectTo};
 
@@ -25,6 +26,8 @@ pub(super) struct Answer {
     error: Option<&'static str>,
     message: Cow<'static, str>,
     field: Option<(&'static str, Cow<'static, str>)>,
+    /// What an authentication service says to the client.
+    further: Vec<(&'static str, Vec<u8>)>,
     close: bool,
 }
 
@@ -38,6 +41,7 @@ impl Answer {
         error: Some("http_request_denied"),
         message: Cow::Borrowed("this route serves WebSocket handshakes only"),
         field: Some(("Upgrade", Cow::Borrowed("websocket"))),
+        further: Vec::new(),
         close: false,
     };
 
@@ -48,7 +52,7 @@ impl Answer {
 
     const fn fixed(status: u16, error: &'static str, message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
-        Self { status, error: Some(error), message, field: None, close: false }
+        Self { status, error: Some(error), message, field: None, further: Vec::new(), close: false }
     }
 
     /// The reason names Secrets, Services and settings, which are no strangers' business: the status and the events of
@@ -60,8 +64,27 @@ impl Answer {
     );
 
     /// What else it says, the route's rules for other origins do.
-    pub(super) const PREFLIGHT: Self =
-        Self { status: 204, error: None, message: Cow::Borrowed(""), field: None, close: false };
+    pub(super) const PREFLIGHT: Self = Self {
+        status: 204,
+        error: None,
+        message: Cow::Borrowed(""),
+        field: None,
+        further: Vec::new(),
+        close: false,
+    };
+
+    const AUTH_UNAVAILABLE: Self = Self::fixed(
+        503,
+        "authentication_unavailable",
+        "the service that decides who may use this route does not say",
+    );
+
+    /// Nobody found out whether the client may come in.
+    const AUTH_BUSY: Self = Self::fixed(
+        503,
+        "authentication_unavailable",
+        "too many clients are being authenticated at this moment",
+    );
 
     /// 308 keeps the method (RFC 9110 §15.4.9).
     pub(super) fn redirect(head: &Head, port: u16) -> Self {
@@ -72,6 +95,7 @@ impl Answer {
             error: None,
             message: format!("this host is served over TLS: {location}").into(),
             field: Some(("Location", location.into())),
+            further: Vec::new(),
             close: false,
         }
     }
@@ -95,7 +119,7 @@ impl Answer {
     fn moved(status: u16, location: String) -> Self {
         let message = format!("what was asked for is elsewhere: {location}").into();
         let field = Some(("Location", location.into()));
-        Self { status, error: None, message, field, close: false }
+        Self { status, error: None, message, field, further: Vec::new(), close: false }
     }
 
     fn bytes(&self, id: &str, keep_alive: bool, without_body: bool, further: &[Line<'_>]) -> Vec<u8> {
@@ -129,11 +153,41 @@ impl Answer {
             (false, true) => field("Connection", "Upgrade, close"),
             (false, false) => field("Connection", "close"),
         }
-        text.push_str("\r\n");
-        if !without_body && !empty {
-            text.push_str(&body);
+        let mut bytes = text.into_bytes();
+        for (name, value) in &self.further {
+            for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
         }
-        text.into_bytes()
+        bytes.extend_from_slice(b"\r\n");
+        if !without_body && !empty {
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        bytes
+    }
+}
+
+impl From<Denied> for Answer {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Challenge(challenge) => Self {
+                field: Some(("WWW-Authenticate", challenge.into())),
+                ..Self::fixed(401, "http_request_denied", "this route asks for a user name and a password")
+            },
+            Denied::Busy => Self { field: Some(retry_after()), ..Self::AUTH_BUSY },
+            Denied::Answered(status, further) => {
+                let elsewhere = status < 400;
+                let message = match status {
+                    401 => "this route asks for a login",
+                    403 => "the login is not allowed to use this route",
+                    _ => "this route asks for a login, which is elsewhere",
+                };
+                let error = (!elsewhere).then_some("http_request_denied");
+                let message = Cow::Borrowed(message);
+                Self { status, error, message, field: None, further, close: false }
+            }
+            Denied::Unavailable => Self::AUTH_UNAVAILABLE,
+        }
     }
 }
 
@@ -144,6 +198,7 @@ impl From<Refusal> for Answer {
             error: Some(refusal.error),
             message: Cow::Borrowed(refusal.message),
             field: refusal.header.map(|(name, value)| (name, Cow::Borrowed(value))),
+            further: Vec::new(),
             close: refusal.close,
         }
     }

@@ -52,6 +52,8 @@ impl World {
         let shared = Shared {
             table,
             telemetry: Telemetry::new(),
+            passwords: crate::auth::Passwords::new(),
+            names: crate::auth::Names::default(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

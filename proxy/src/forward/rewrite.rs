@@ -8,9 +8,11 @@ use std::borrow::Cow;
 
 use snapshot::{PathMatch, PathRewrite};
 
+use crate::auth::Auth;
 use crate::fields::Changes;
 use crate::head::{self, Head};
 use crate::path_regex::PathRegex;
+use crate::table::Route;
 
 /// The head of a request, and where it goes as its upstream is told.
 #[derive(Debug, Clone)]
@@ -25,12 +27,38 @@ pub struct Outgoing<'a> {
     pub prefix: Option<String>,
     /// What is changed of its fields.
     pub changes: Option<&'a Changes>,
+    /// What others say in place of the client.
+    pub replaced: Replaced<'a>,
+}
+
+/// Fields that are never believed from a client, and what goes upstream in their place.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Replaced<'a> {
+    /// Names in lower case.
+    pub fields: &'a [Box<str>],
+    /// Names and values.
+    pub with: &'a [(Box<str>, Vec<u8>)],
+}
+
+impl<'a> Replaced<'a> {
+    /// What no client of a route may set. Nothing goes upstream in its place.
+    pub fn of(route: &'a Route) -> Self {
+        Self { fields: route.auth.as_ref().map_or(&[], Auth::passed), with: &[] }
+    }
+
+    /// Whether a field is among them. Servers after the manner of CGI cannot tell an underscore from a hyphen.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+        self.fields.iter().any(|field| field.bytes().map(plain).eq(name.bytes().map(plain)))
+    }
 }
 
 impl<'a> From<&'a Head> for Outgoing<'a> {
     /// Target and Host as they came.
     fn from(head: &'a Head) -> Self {
-        Self { head, target: Cow::Borrowed(&head.target), host: &head.authority, prefix: None, changes: None }
+        let replaced = Replaced::default();
+        let (target, host) = (Cow::Borrowed(&*head.target), &*head.authority);
+        Self { head, target, host, prefix: None, changes: None, replaced }
     }
 }
 

@@ -77,6 +77,11 @@ impl RequestBody {
         Self { inner, progress: Progress(Arc::new(Mutex::new(Instant::now()))) }
     }
 
+    /// None at all.
+    pub(super) fn empty() -> Self {
+        Self { inner: None, progress: Progress(Arc::new(Mutex::new(Instant::now()))) }
+    }
+
     /// The same again, where there is nothing to be read twice.
     pub(super) fn again(&self) -> Option<Self> {
         let progress = Progress(Arc::new(Mutex::new(Instant::now())));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::body::{Delimiter, Output, Step, write_chunk, write_last_chunk};
 use crate::connection::MOST_AHEAD;
-use crate::forward;
+use crate::forward::{self, Replaced};
 use crate::head::{Framing, Head, Refusal};
 use crate::leg::Leg;
 use crate::table::Route;
@@ -117,6 +117,8 @@ pub(super) struct Exchange<'a> {
     stalled: Option<Pin<Box<Sleep>>>,
     account: Account,
     patience: Option<Duration>,
+    /// Fields that no client sets.
+    replaced: Replaced<'a>,
 }
 
 impl Wire {
@@ -145,7 +147,7 @@ fn lock(buffers: &Mutex<Buffers>) -> MutexGuard<'_, Buffers> {
 }
 
 impl<'a> Exchange<'a> {
-    pub(super) fn new(head: &'a Head, route: &Route, wire: Wire, account: Account) -> Self {
+    pub(super) fn new(head: &'a Head, route: &'a Route, wire: Wire, account: Account) -> Self {
         Self {
             delimiter: Delimiter::new(wire.framing),
             body_read: wire.framing == Framing::None,
@@ -157,6 +159,7 @@ impl<'a> Exchange<'a> {
             stalled: None,
             account,
             patience: route.timeouts.send,
+            replaced: Replaced::of(route),
         }
     }
 
@@ -256,6 +259,7 @@ impl<'a> Exchange<'a> {
             Output::Data(range) => out.extend_from_slice(&ahead[range]),
             Output::Trailers(fields) => {
                 let mut trailers = Vec::new();
+                let fields = fields.filtered(|name| !self.replaced.names(name));
                 forward::trailer_fields(self.head, &fields, &mut trailers);
                 write_last_chunk(&trailers, &mut out);
                 buffers.request_ended = true;

@@ -22,6 +22,7 @@ use super::hosts::{Host, Tls};
 use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::access::Access;
+use crate::auth::Auth;
 use crate::networks::Networks;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::Policy;
@@ -342,7 +343,12 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, order: usize, route: snapshot::Route, prepared: Prepared) -> Route {
-        let Prepared { regex, rewrite, conditions, fields } = prepared;
+        let Prepared { regex, rewrite, conditions, fields, mut auth } = prepared;
+        if let Some(auth) = &mut auth
+            && let Some(id) = auth.upstream().cloned()
+        {
+            auth.bind(self.referenced(&id));
+        }
         let (live, existed) = self.next.lives.cell(route.id, &route.timeouts);
         if existed {
             self.next.updates.lives.push((live.clone(), route.timeouts));
@@ -366,6 +372,7 @@ impl Builder<'_> {
             regex,
             rewrite,
             fields,
+            auth,
             access_log: if route.access_log { AccessLog::Written } else { AccessLog::Silent },
             access: Access::new(route.access),
             max_body: route.max_body,
@@ -392,6 +399,12 @@ impl Builder<'_> {
     /// A host that is no longer in the table lets go of its upstreams.
     fn release(&mut self, host: &Host) {
         for route in host.paths.routes() {
+            if let Some(id) = route.auth.as_ref().and_then(Auth::upstream) {
+                let entry = self.entry(id);
+                entry.references -= 1;
+                let shared = entry.cell.shared_id().clone();
+                self.released.insert(shared);
+            }
             let Action::Forward(forward) = &route.action else { continue };
             for upstream in forward.upstreams() {
                 self.entry(upstream.id()).references -= 1;

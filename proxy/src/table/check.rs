@@ -3,6 +3,7 @@
 use snapshot::{Balance, Forward, HashPart, HostPattern, LocationPart, PathMatch, RedirectTo};
 
 use super::conditions::{Conditions, Value};
+use crate::auth::Auth;
 use crate::fields::Fields;
 use crate::forward::Rewrite;
 use crate::head::is_token;
@@ -15,6 +16,7 @@ pub(super) struct Prepared {
     pub(super) rewrite: Rewrite,
     pub(super) conditions: Conditions,
     pub(super) fields: Option<Box<Fields>>,
+    pub(super) auth: Option<Auth>,
 }
 
 /// What is ready of each of its routes, in their order; or what is wrong, for people.
@@ -41,7 +43,8 @@ fn route(route: &snapshot::Route) -> Result<Prepared, String> {
     };
     let rewrite = Rewrite::new(&route.path, regex.as_ref(), route.rewrite.clone())?;
     let conditions = Conditions::new(route.conditions.clone())?;
-    Ok(Prepared { regex, rewrite, conditions, fields: Fields::new(route.headers.clone())? })
+    let auth = route.auth.as_ref().map(Auth::new).transpose()?;
+    Ok(Prepared { regex, rewrite, conditions, fields: Fields::new(route.headers.clone())?, auth })
 }
 
 fn forward(forward: &Forward) -> Result<(), String> {

@@ -15,12 +15,12 @@ use kube::Resource;
 use kube::api::DynamicObject;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use translate::{Kind, Object, SERVICE_NAME, reads_annotation};
+use translate::{Kind, Object, SERVICE_NAME, is_password_hash, reads_annotation};
 
 use crate::live::{Live, LiveStatus};
 
-/// What a certificate is made of.
-const CERTIFICATE: [&str; 2] = ["tls.crt", "tls.key"];
+/// What a certificate is made of, and a file of users.
+const READ_WHOLE: [&str; 3] = ["auth", "tls.crt", "tls.key"];
 
 /// What is left of an object.
 #[derive(Debug)]
@@ -100,14 +100,17 @@ impl Watched for EndpointSlice {
 }
 
 impl Watched for Secret {
-    /// Of a Secret that can be no certificate, only that it is there, and of what type.
+    /// Certificates and users. Of everything else, only that it is there and what its keys are: a key whose value is no
+    /// password's hash may be a user's who cannot log in, and is told so.
     fn keep(mut self, _: &str) -> Kept {
         self.metadata = named(self.metadata);
         self.metadata.annotations = None;
         self.immutable = None;
         self.string_data = None;
-        if let Some(data) = &mut self.data {
-            data.retain(|key, _| CERTIFICATE.contains(&&**key));
+        for (key, value) in self.data.iter_mut().flatten() {
+            if !READ_WHOLE.contains(&&**key) && !is_password_hash(&value.0) {
+                value.0 = Vec::new();
+            }
         }
         Kept { object: Ok(Object::Secret(Arc::new(self))), live: None }
     }

@@ -142,7 +142,7 @@ impl Translator {
         for owner in std::mem::take(&mut due.resolved) {
             let Some(asked) = self.asked.get(&owner) else { continue };
             let problem = |key: &_| self.certificates.get(key).and_then(|memo| memo.problem.as_ref());
-            let after = object::resolve(asked, &self.store, problem);
+            let after = object::resolve(asked, (&self.store, self.settings()), problem);
             let before = self.resolved.get(&owner);
             if before == Some(&after) {
                 continue;

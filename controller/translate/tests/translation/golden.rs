@@ -72,6 +72,7 @@ fn leave_out_defaults(route: &mut Value) {
         "rewrite": snapshot::Rewrite::default(),
         "headers": snapshot::Headers::default(),
         "max_body": null,
+        "auth": null,
         "access_log": true,
         "access": {"allow": [], "deny": [], "origins": []},
         "timeouts": snapshot::Timeouts::default(),

@@ -1,5 +1,6 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
+use super::super::parse::auth;
 use super::super::parse::cors;
 use super::super::parse::paths::{
     nginx_forwarded_prefix, nginx_rewrite_target, nginx_upstream_vhost, nginx_use_regex,
@@ -28,10 +29,10 @@ pub(super) static ROWS: &[Annotation] = &[
     )
     .security()
     .inert(Inert::Values(&["HTTP", "AUTO_HTTP", "http", "auto_http", "Http"])),
-    not_yet("nginx.ingress.kubernetes.io/auth-realm", "chars with space").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-secret", "[ns/]name").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-secret-type", "auth-file|auth-map (unanchored)").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-type", "basic|digest (unanchored regex)").security(),
+    served("nginx.ingress.kubernetes.io/auth-realm", "What a browser shows when it asks for user name and password.", auth::realm).takes("one line", "empty", "Restricted area").security(),
+    served("nginx.ingress.kubernetes.io/auth-secret", "The Secret with the users. Another namespace than the Ingress's is refused.", auth::nginx_secret).takes("`[NAMESPACE/]NAME`", "none", "chat-users").security(),
+    served("nginx.ingress.kubernetes.io/auth-secret-type", "Whether its key `auth` is a file of htpasswd, or each key a user and its value the hash.", auth::nginx_secret_type).takes("`auth-file` or `auth-map`", "auth-file", "auth-map").security(),
+    served("nginx.ingress.kubernetes.io/auth-type", "Lets in who has a user name and password of `auth-secret`. `digest` is refused.", auth::nginx_type).takes("`basic`", "everybody is let in", "basic").security(),
     served("nginx.ingress.kubernetes.io/canary", "This Ingress takes some of the requests of the one that has its hosts and paths; the other `canary-*` say which. Its own settings do not count, but for those.", canary::enabled).takes(GO_BOOLEAN, "false", "true"),
     served("nginx.ingress.kubernetes.io/canary-by-cookie", "A cookie that is `always` or `never`. Counts where the field does not decide.", canary::cookie).takes("a name", "none", "canary"),
     served("nginx.ingress.kubernetes.io/canary-by-header", "A request field that is `always` or `never`. Counts first.", canary::header).takes("a name", "none", "X-Canary"),
@@ -102,19 +103,19 @@ pub(super) static ROWS: &[Annotation] = &[
         "there are no variables to share",
     ),
     not_yet("nginx.ingress.kubernetes.io/auth-keepalive-timeout", "int seconds").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-method", "HTTP method").security(),
+    served("nginx.ingress.kubernetes.io/auth-method", "The method with which the service of `auth-url` is asked.", auth::nginx_method).takes("`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`", "GET", "HEAD").security(),
     not_yet("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "[ns/]configmap").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-request-redirect", "URL").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-response-headers", "comma list of names").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-signin", "URL").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-signin-redirect-param", "string").security(),
+    served("nginx.ingress.kubernetes.io/auth-request-redirect", "What the service gets as X-Auth-Request-Redirect.", auth::nginx_redirect).takes("a URL or path, with nginx's variables as in `auth-url`", "`$request_uri`", "https://$host$request_uri").security(),
+    served("nginx.ingress.kubernetes.io/auth-response-headers", "Fields of its answer that the backend gets; the client's own of these names never pass.", auth::response_headers).takes("a comma list", "none", "X-Auth-Request-User, X-Auth-Request-Email").security(),
+    served("nginx.ingress.kubernetes.io/auth-signin", "Where pages are sent (302) that are not let in (401). WebSocket handshakes get the 401.", auth::nginx_sign_in).takes("a URL whose host is a name, `$host` or `$http_host`, or a path; with nginx's variables as in `auth-url`", "none", "https://$host/oauth2/start?rd=$escaped_request_uri").security(),
+    served("nginx.ingress.kubernetes.io/auth-signin-redirect-param", "The parameter that tells `auth-signin` where to send them back to, unless it has one of this name.", auth::nginx_sign_in_parameter).takes("a name", "rd", "back").security(),
     refused(
         "nginx.ingress.kubernetes.io/auth-snippet",
         "raw nginx config",
         "remove it; the call to the authentication service is configured by typed settings",
     )
     .security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-url", "URL, nginx vars allowed").security(),
+    served("nginx.ingress.kubernetes.io/auth-url", "Lets in whom this service lets in, which is asked about each handshake and request. Of nginx's variables `$host`, `$http_host`, `$request_uri`, `$escaped_request_uri`, `$scheme`, `$request_method`, `$remote_addr`, `$http_NAME`, `$arg_NAME` and `$cookie_NAME` are known; the host is a name or `$host` itself.", auth::nginx_url).takes("a URL with `http://`", "everybody is let in", "http://auth.example.com/check?token=$arg_token").security(),
     not_applicable("nginx.ingress.kubernetes.io/fastcgi-index", "string", "FastCGI is not spoken"),
     not_applicable(
         "nginx.ingress.kubernetes.io/fastcgi-params-configmap",

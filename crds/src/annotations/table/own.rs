@@ -1,5 +1,6 @@
 //! Our own keys.
 
+use super::super::parse::auth;
 use super::super::parse::cors;
 use super::super::parse::headers::{own_add_response, own_hsts, own_set_request};
 use super::super::parse::{
@@ -58,12 +59,12 @@ pub(super) static ROWS: &[Annotation] = &[
     served("longhaul.dev/allow-cidrs", "Networks of clients that are let in; all others get 403.", own_allow_cidrs).takes(NETWORKS, "everybody", "10.0.0.0/8, 2001:db8::/32").security(),
     served("longhaul.dev/deny-cidrs", "Networks of clients that get 403, even where they are allowed.", own_deny_cidrs).takes(NETWORKS, "nobody", "192.0.2.7").security(),
     served("longhaul.dev/allow-origins", "Origins of the pages that may open WebSockets; other pages' handshakes get 403. `*` stands for one or more characters of one label of the host, or for any port. A handshake without an Origin comes from no page and is let in; plain requests are not looked at.", own_allow_origins).takes("a comma list of origins, `SameHost` or `null`", "every origin", "SameHost, https://*.example.com").security(),
-    not_yet("longhaul.dev/auth-service", "NAME:PORT/PATH of the authentication service.").security(),
-    not_yet("longhaul.dev/auth-url", "URL of the authentication service.").security(),
-    not_yet("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets.").security(),
-    not_yet("longhaul.dev/auth-timeout", "How long it may take.").security(),
-    not_yet("longhaul.dev/auth-basic-secret", "Secret with the users of basic authentication.").security(),
-    not_yet("longhaul.dev/auth-basic-realm", "Realm of basic authentication.").security(),
+    served("longhaul.dev/auth-service", "Lets in whom this Service lets in, which is asked about each handshake and request.", auth::own_service).takes("`NAME:PORT/PATH` of a Service in the Ingress's namespace", "everybody is let in", "auth:9000/check").security(),
+    served("longhaul.dev/auth-url", "The same of a service elsewhere.", auth::own_url).takes("a URL with `http://`", "everybody is let in", "http://auth.example.com:9000/check").security(),
+    served("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets; the client's own of these names never pass.", auth::response_headers).takes("a comma list", "none", "X-User, X-Groups").security(),
+    served("longhaul.dev/auth-timeout", "How long it may take; then the client gets 503.", auth::own_timeout).takes("a duration with unit (h, m, s, ms) above 0", "5s", "2s").security(),
+    served("longhaul.dev/auth-basic-secret", "Lets in who has a user name and password of this Secret, whose key `auth` is a file of htpasswd.", auth::own_secret).takes("the name of a Secret in the Ingress's namespace", "everybody is let in", "chat-users").security(),
+    served("longhaul.dev/auth-basic-realm", "What a browser shows when it asks for them.", auth::realm).takes("one line", "Restricted", "Chat of the staff").security(),
     not_yet("longhaul.dev/jwt-issuer", "Issuer of accepted tokens.").security(),
     not_yet("longhaul.dev/jwt-audiences", "Audiences of accepted tokens.").security(),
     not_yet("longhaul.dev/jwt-key-set-secret", "Secret with the key set.").security(),

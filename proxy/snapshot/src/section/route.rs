@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
+use super::auth::Auth;
 use super::fields::Headers;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
@@ -74,6 +75,8 @@ pub struct Route {
     pub headers: Headers,
     /// The longest body of a request, in bytes; a longer one gets 413. Absent: no limit.
     pub max_body: Option<u64>,
+    /// Who is let in. Absent: everybody.
+    pub auth: Option<Auth>,
     /// Write an access record for each tunnel and request.
     pub access_log: bool,
     /// Who may come in.
@@ -97,6 +100,7 @@ impl Route {
             rewrite: Rewrite::default(),
             headers: Headers::default(),
             max_body: None,
+            auth: None,
             access_log: true,
             access: Access::default(),
             timeouts: Timeouts::default(),

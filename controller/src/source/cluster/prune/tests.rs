@@ -125,10 +125,19 @@ fn services_and_slices_keep_ports_addresses_and_conditions() {
 }
 
 #[test]
-fn a_secret_keeps_a_certificate_and_nothing_else() {
-    let data = json!({"tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw==", "password": "ZA=="});
+fn a_secret_keeps_a_certificate_and_users_and_nothing_else() {
+    // {SHA}qUqP5cyxm6YcTAhz05Hph5gvu9M=
+    let hash = "e1NIQX1xVXFQNWN5eG02WWNUQWh6MDVIcGg1Z3Z1OU09";
+    let data = json!({
+        "tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "Yw==", "password": "ZA==", "auth": "YW5uOg==", "ann": hash,
+    });
     let secret = kept::<Secret>(json!({"metadata": metadata(), "type": "Opaque", "data": data}));
-    assert_eq!(shown(&secret)["data"], json!({"tls.crt": "YQ==", "tls.key": "Yg=="}));
+    assert_eq!(
+        shown(&secret)["data"],
+        json!({
+            "tls.crt": "YQ==", "tls.key": "Yg==", "ca.crt": "", "password": "", "auth": "YW5uOg==", "ann": hash,
+        })
+    );
     assert_eq!(shown(&secret)["type"], "Opaque");
     assert_eq!(shown(&secret)["metadata"], json!({"name": "x", "namespace": "d"}));
 }
