@@ -225,7 +225,7 @@ mod tests {
         let row = cells(&here, "longhaul.dev/idle-timeout");
         assert_eq!(row[1..4], ["a duration with unit (h, m, s, ms); `0s`: no limit", "1h", "`15m`"]);
         assert!(cells(&here, "longhaul.dev/tls-min-version")[4].ends_with("closes the routes (503)."));
-        assert!(cells(&there, "longhaul.dev/auth-service")[1].contains("the routes answer 503"));
+        assert!(cells(&there, "longhaul.dev/jwt-issuer")[1].contains("the routes answer 503"));
         assert_eq!(cells(&there, "longhaul.dev/hold")[1], "not served yet");
         assert!(cells(&here, "nginx.ingress.kubernetes.io/canary")[4].ends_with("left out."));
         assert!(cells(&there, "nginx.ingress.kubernetes.io/proxy-buffering")[1].starts_with("not needed: "));
