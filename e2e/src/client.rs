@@ -21,7 +21,8 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
-use crate::wire::{PATIENCE, Transport, Wire, fields, status};
+use crate::backend::NAME_HEADER;
+use crate::wire::{PATIENCE, Transport, Wire, field, fields, status};
 
 /// A place to connect to and the host to ask for there.
 #[derive(Clone)]
@@ -144,6 +145,23 @@ impl Target {
     /// Sends a plain GET on a connection of its own.
     pub async fn get(&self, path: &str) -> Result<Answer> {
         self.request("GET", path, "", b"").await
+    }
+
+    /// The backend that answers a plain request and a handshake with these fields: they must agree. Where none does,
+    /// the status of the plain request.
+    pub async fn served_by(&self, path: &str, headers: &[(&str, &str)]) -> Result<String> {
+        let lines: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let answer = self.request("GET", path, &lines.concat(), b"").await?;
+        let plain = match field(&answer.head, NAME_HEADER) {
+            Some(name) => name.to_owned(),
+            None => answer.status.to_string(),
+        };
+        if let Ok(socket) = self.websocket_with(path, headers).await {
+            ensure!(socket.backend() == plain, "{path}: {} opens, {plain} answers", socket.backend());
+        } else {
+            ensure!(plain.parse::<u16>().is_ok(), "{path}: {plain} answers requests and no handshakes");
+        }
+        Ok(plain)
     }
 
     /// Sends a plain request on a connection of its own, with further header lines (each ended by CRLF).

@@ -5,11 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use e2e::backend::NAME_HEADER;
 use e2e::backend::demo::DemoBackend;
 use e2e::client::Target;
 use e2e::objects::{Ingress, backend, service};
-use e2e::wire::field;
 use e2e::world::World;
 
 const HOST: &str = "chat.example.com";
@@ -43,15 +41,9 @@ fn canary(name: &str, settings: &[(&str, &str)]) -> String {
     each.fold(ingress, |ingress, (key, value)| ingress.annotation(&format!("{CANARY}-{key}"), value)).yaml()
 }
 
-/// Who answers a handshake and a plain request: they must agree.
+/// Who serves the root, or the status that says that nobody does.
 async fn asked(target: &Target, fields: &[(&str, &str)]) -> String {
-    let lines: Vec<_> = fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let page = target.request("GET", "/", &lines.concat(), b"").await.unwrap();
-    let Ok(socket) = target.websocket_with("/", fields).await else {
-        return page.status.to_string();
-    };
-    assert_eq!(field(&page.head, NAME_HEADER), Some(socket.backend()), "{fields:?}");
-    socket.backend().to_owned()
+    target.served_by("/", fields).await.unwrap()
 }
 
 /// How many of so many handshakes go where.

@@ -5,9 +5,7 @@
 
 use std::fmt::Write;
 
-use e2e::backend::NAME_HEADER;
 use e2e::backend::demo::DemoBackend;
-use e2e::client::Target;
 use e2e::objects::backend;
 use e2e::wire::field;
 use e2e::world::World;
@@ -105,23 +103,6 @@ async fn backends() -> (Vec<DemoBackend>, String) {
     (running, objects)
 }
 
-/// Who answers a plain request and a handshake: they must agree. The status where nobody does.
-async fn asked(target: &Target, path: &str, further: &[(&str, &str)]) -> String {
-    let lines: Vec<_> = further.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let lines = lines.concat();
-    let answer = target.request("GET", path, &lines, b"").await.unwrap();
-    let plain = match field(&answer.head, NAME_HEADER) {
-        Some(name) => name.to_owned(),
-        None => answer.status.to_string(),
-    };
-    if let Ok(socket) = target.websocket_with(path, further).await {
-        assert_eq!(socket.backend(), plain, "{path}: a handshake goes where a plain request goes");
-    } else {
-        assert!(plain.parse::<u16>().is_ok(), "{path}: {plain} answers requests and no handshakes");
-    }
-    plain
-}
-
 #[tokio::test]
 async fn paths_as_the_documentation_has_them() {
     let (_running, objects) = backends().await;
@@ -139,7 +120,7 @@ async fn paths_as_the_documentation_has_them() {
         let target = world.plain(&host(number)).unwrap();
         for (path, wanted) in row.requests {
             let wanted = wanted.map_or("fallback", |path| NAMES[path]);
-            let got = asked(&target, path, &[]).await;
+            let got = target.served_by(path, &[]).await.unwrap();
             if got != wanted {
                 wrong.push(format!("{:?}: {path} goes to {got}, not {wanted}", row.paths));
             }
@@ -177,7 +158,7 @@ async fn hosts_as_the_documentation_has_them() {
         // Only the most specific host that matches is searched.
         ("exact.foo.com", "/else", "404"),
     ] {
-        assert_eq!(asked(&world.plain(host).unwrap(), path, &[]).await, wanted, "{host}{path}");
+        assert_eq!(world.plain(host).unwrap().served_by(path, &[]).await.unwrap(), wanted, "{host}{path}");
     }
     world.write("fallback.yaml", FALLBACK).await.unwrap();
     for (host, path, wanted) in [
@@ -186,7 +167,7 @@ async fn hosts_as_the_documentation_has_them() {
         ("exact.foo.com", "/else", "fallback"),
         ("bar.foo.com", "/", "zero"),
     ] {
-        assert_eq!(asked(&world.plain(host).unwrap(), path, &[]).await, wanted, "{host}{path}");
+        assert_eq!(world.plain(host).unwrap().served_by(path, &[]).await.unwrap(), wanted, "{host}{path}");
     }
 }
 
@@ -219,7 +200,7 @@ async fn conditions_decide_among_routes_of_one_path() {
         ("/live", &[("X-Tenant", "beta")], "fallback"),
         ("/elsewhere", &[("X-Tenant", "blue")], "fallback"),
     ] {
-        assert_eq!(asked(&target, path, further).await, wanted, "{path} {further:?}");
+        assert_eq!(target.served_by(path, further).await.unwrap(), wanted, "{path} {further:?}");
     }
 }
 
