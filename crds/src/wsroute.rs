@@ -16,8 +16,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use policy::{
-    Access, Auth, BalancingPolicy, BasicAuth, Cors, ExternalAuth, HashOn, Headers, Hsts, Limits,
-    LoadBalancing, Policy, RequestHeaders, ResponseHeaders, Rewrite, Timeouts, Whole,
+    Access, Auth, BalancingPolicy, BasicAuth, Cors, ExternalAuth, HashOn, HeaderChanges, Headers, Hsts,
+    Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole,
 };
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 

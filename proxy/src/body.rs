@@ -17,7 +17,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use crate::head::weakness::{Weakness, tolerated};
-use crate::head::{Fault, Fields, Framing, Lines, Refusal, Section};
+use crate::head::{Fault, Fields, Framing, Lines, Refusal, Section, canonical};
 use chunk_line::{ChunkLine, Progress};
 
 /// The longest trailer section that is taken.
@@ -224,7 +224,7 @@ pub(crate) fn permitted(name: &str) -> bool {
         "www-authenticate",
         "x-real-ip",
     ];
-    let name = name.to_ascii_lowercase().replace('_', "-");
+    let name = canonical(name);
     let forbidden = FORBIDDEN.contains(&name.as_str())
         || name == "x-request-id"
         || name.starts_with("x-forwarded-")

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use snapshot::{CorsOrigin, FieldChanges};
 
-use crate::head::{Head, Method, is_token};
+use crate::head::{Head, Method, canonical, is_token};
 
 /// One field of a message.
 pub type Line<'a> = (&'a str, Cow<'a, str>);
@@ -131,11 +131,6 @@ impl Additions<'_> {
 const HSTS: &str = "Strict-Transport-Security";
 /// What every field of CORS begins with.
 const CORS: &str = "Access-Control-";
-
-/// In lower case, and without the underscores that servers after the manner of CGI take for hyphens.
-fn canonical(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
-}
 
 /// Fields that decide where a message ends, and what becomes of the connection. The controller refuses more.
 fn is_framing(name: &str) -> bool {

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 
 use crate::fields::{Additions, Changes};
 use crate::head::weakness::{Weakness, tolerated};
-use crate::head::{Fields, Framing, Head, ResponseHead, Version, authority};
+use crate::head::{Fields, Framing, Head, ResponseHead, Version, alike, authority, canonical};
 
 pub use self::rewrite::{Outgoing, Replaced, Rewrite};
 
@@ -112,7 +112,7 @@ pub(crate) fn each_request_field(outgoing: &Outgoing<'_>, peer: &Peer<'_>, put: 
     }
     for (name, value) in head.fields.iter() {
         let changed = outgoing.changes.is_some_and(|changes| changes.drops(name))
-            || (outgoing.prefix.is_some() && name.replace('_', "-").eq_ignore_ascii_case(PREFIX))
+            || (outgoing.prefix.is_some() && alike(name, PREFIX))
             || outgoing.replaced.names(name);
         if !changed && !is_nominated(name, &nominated) && passes_upstream(name, peer.trusted) {
             put(name, value);
@@ -133,7 +133,7 @@ pub(crate) fn each_request_field(outgoing: &Outgoing<'_>, peer: &Peer<'_>, put: 
 /// Whether a request's field goes upstream as it came. Servers after the manner of CGI cannot tell an underscore
 /// from a hyphen, so `X_Forwarded_For` is as good as the real one, and `Transfer_Encoding` too.
 fn passes_upstream(name: &str, trusted: bool) -> bool {
-    let canonical = name.to_ascii_lowercase().replace('_', "-");
+    let canonical = canonical(name);
     let known = |name: &str| {
         OURS.contains(&name)
             || (HOP_BY_HOP.contains(&name) && !tolerated(Weakness::HopByHop))

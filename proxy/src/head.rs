@@ -23,7 +23,7 @@ pub(crate) mod weakness;
 use std::fmt;
 
 pub use fields::Fields;
-pub(crate) use fields::{Section, is_token, is_token_byte, trim};
+pub(crate) use fields::{Section, alike, canonical, is_token, is_token_byte, trim};
 pub use framing::Framing;
 pub(crate) use lines::{Fault, Lines};
 pub use request::RequestParser;

@@ -4,6 +4,7 @@ mod url;
 
 pub use url::{Piece, Template, Url, Variable};
 
+use super::headers::FRAMING;
 use crate::duration::Duration;
 
 /// How a client proves that it may come in.
@@ -100,29 +101,12 @@ pub struct SignIn {
 /// connection or of the body, nor what the proxy itself says of the client. Servers after the manner of CGI cannot tell
 /// an underscore from a hyphen.
 pub fn may_pass(name: &str) -> bool {
-    const NEVER: [&str; 17] = [
-        "connection",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "expect",
-        "forwarded",
-        "host",
-        "http2-settings",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "x-real-ip",
-    ];
+    const NEVER: [&str; 5] = ["content-encoding", "content-type", "forwarded", "host", "x-real-ip"];
     let plain = name.replace('_', "-");
     let ours =
         ["sec-websocket-", "x-forwarded-", "x-request-id"].iter().any(|prefix| plain.starts_with(prefix));
-    crate::grammar::TOKEN.holds(name) && name.len() <= 256 && !NEVER.contains(&&*plain) && !ours
+    let never = FRAMING.contains(&&*plain) || NEVER.contains(&&*plain) || ours;
+    crate::grammar::TOKEN.holds(name) && name.len() <= 256 && !never
 }
 
 /// The realm where none is said.

@@ -69,11 +69,10 @@ pub enum Direction {
 /// own.
 pub const MOST_BYTES: usize = 16 * 1024;
 
-/// Fields that are one connection's or one message's, and ours alone to write.
-const FRAMING: [&str; 15] = [
+/// Fields that are one connection's or one message's, and nobody's to pass on, in lower case with hyphens.
+pub(super) const FRAMING: [&str; 12] = [
     "connection",
     "content-length",
-    "date",
     "expect",
     "http2-settings",
     "keep-alive",
@@ -84,9 +83,10 @@ const FRAMING: [&str; 15] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "via",
-    "proxy-status",
 ];
+
+/// Fields that say what a proxy did, which is ours alone to write.
+const TRACES: [&str; 3] = ["date", "via", "proxy-status"];
 
 /// Why no route may change a field of this name, as what to do instead. Servers after the manner of CGI cannot tell
 /// an underscore from a hyphen, so neither is told apart here.
@@ -98,7 +98,7 @@ pub fn reserved(name: &str, direction: Direction) -> Option<&'static str> {
             Direction::Response => "remove it: no response has a Host",
         });
     }
-    if FRAMING.contains(&name.as_str()) {
+    if FRAMING.contains(&name.as_str()) || TRACES.contains(&name.as_str()) {
         return Some("remove it: Longhaul writes it itself, for each connection and message");
     }
     if name.starts_with("sec-websocket-") {

@@ -22,7 +22,7 @@ use crate::policy::{
 use crate::quantity;
 
 pub use self::cors::Cors;
-pub use self::headers::{Headers, Hsts, RequestHeaders, ResponseHeaders};
+pub use self::headers::{HeaderChanges, Headers, Hsts};
 
 /// Settings of routes. Everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

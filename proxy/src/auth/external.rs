@@ -244,7 +244,7 @@ impl External {
 
 /// Whether the service gets a field of the request: not what belongs to its body and its handshake, nor what we say.
 fn goes_to_service(name: &str) -> bool {
-    let plain = name.to_ascii_lowercase().replace('_', "-");
+    let plain = head::canonical(name);
     !OURS.contains(&&*plain)
         && !plain.starts_with("sec-websocket-")
         && !["content-encoding", "content-type", "trailer"].contains(&&*plain)

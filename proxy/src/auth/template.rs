@@ -50,13 +50,7 @@ fn fill(piece: &Piece, asking: &Asking, text: &mut String) {
             let value = pairs.find_map(|pair| pair.strip_prefix(&**name)?.strip_prefix('='));
             encode(value.unwrap_or_default().as_bytes(), text);
         }
-        Piece::Cookie(name) => {
-            let cookies = head.fields.get_all("cookie").flat_map(|value| value.split(|byte| *byte == b';'));
-            let value = cookies
-                .map(<[u8]>::trim_ascii)
-                .find_map(|cookie| cookie.strip_prefix(name.as_bytes())?.strip_prefix(b"="));
-            encode(value.unwrap_or_default(), text);
-        }
+        Piece::Cookie(name) => encode(head.cookie(name).unwrap_or_default(), text),
     }
 }
 

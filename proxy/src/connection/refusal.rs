@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::auth::Denied;
-use crate::dial::DialError;
 use snapshot::{LocationPart, RedirectTo};
 
+use crate::auth::Denied;
+use crate::dial::DialError;
 use crate::fields::Line;
 use crate::head::{Head, Refusal};
 use crate::table::Route;

@@ -46,10 +46,9 @@ impl<'a> Replaced<'a> {
         Self { fields: route.auth.as_ref().map_or(&[], Auth::passed), with: &[] }
     }
 
-    /// Whether a field is among them. Servers after the manner of CGI cannot tell an underscore from a hyphen.
+    /// Whether a field is among them.
     pub(crate) fn names(&self, name: &str) -> bool {
-        let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-        self.fields.iter().any(|field| field.bytes().map(plain).eq(name.bytes().map(plain)))
+        self.fields.iter().any(|field| head::alike(field, name))
     }
 }
 

@@ -169,3 +169,14 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 pub(crate) fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
+
+/// A field's name in lower case, and without the underscores that servers after the manner of CGI take for hyphens.
+pub(crate) fn canonical(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Whether such a server takes two names for the same.
+pub(crate) fn alike(one: &str, other: &str) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.bytes().map(plain).eq(other.bytes().map(plain))
+}

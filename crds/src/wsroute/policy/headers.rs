@@ -19,35 +19,17 @@ pub struct Headers {
     /// Of requests and handshakes, as the backend gets them. What a client sends under a name that is set here is
     /// never passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request: Option<RequestHeaders>,
+    pub request: Option<HeaderChanges>,
     /// Of responses, as the client gets them: plain ones, the 101 of a tunnel, and other answers of the backend to a
     /// handshake. Longhaul's own answers stay as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub response: Option<ResponseHeaders>,
+    pub response: Option<HeaderChanges>,
 }
 
-/// Changes to the fields of requests.
+/// Changes to the fields of one direction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = schema::tidy)]
-pub struct RequestHeaders {
-    /// Name to value, in place of every field of that name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::fields")]
-    pub set: Option<BTreeMap<String, String>>,
-    /// Name to value, beside the fields of that name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::fields")]
-    pub add: Option<BTreeMap<String, String>>,
-    /// Names of fields that are taken out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::tokens")]
-    pub remove: Option<Vec<String>>,
-}
-
-/// Changes to the fields of responses.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = schema::tidy)]
-pub struct ResponseHeaders {
+pub struct HeaderChanges {
     /// Name to value, in place of every field of that name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::fields")]
@@ -80,13 +62,11 @@ pub struct Hsts {
 
 impl Reader<'_> {
     pub(super) fn headers(&mut self, headers: &Headers) -> HeadersPatch {
-        let request = headers.request.as_ref().map(|RequestHeaders { set, add, remove }| {
-            self.changes(Direction::Request, set.as_ref(), add.as_ref(), remove.as_deref())
-        });
-        let response = headers.response.as_ref().map(|ResponseHeaders { set, add, remove }| {
-            self.changes(Direction::Response, set.as_ref(), add.as_ref(), remove.as_deref())
-        });
-        HeadersPatch { request: request.unwrap_or_default(), response: response.unwrap_or_default() }
+        let mut of = |direction, changes: &Option<HeaderChanges>| {
+            changes.as_ref().map(|changes| self.changes(direction, changes)).unwrap_or_default()
+        };
+        let request = of(Direction::Request, &headers.request);
+        HeadersPatch { request, response: of(Direction::Response, &headers.response) }
     }
 
     pub(super) fn hsts(&mut self, hsts: &Hsts) -> HstsPatch {
@@ -94,21 +74,16 @@ impl Reader<'_> {
         HstsPatch { max_age, include_subdomains: hsts.include_subdomains, preload: hsts.preload }
     }
 
-    fn changes(
-        &mut self,
-        direction: Direction,
-        set: Option<&BTreeMap<String, String>>,
-        add: Option<&BTreeMap<String, String>>,
-        remove: Option<&[String]>,
-    ) -> ChangesPatch {
+    fn changes(&mut self, direction: Direction, changes: &HeaderChanges) -> ChangesPatch {
+        let HeaderChanges { set, add, remove } = changes;
         let of = match direction {
             Direction::Request => "headers.request",
             Direction::Response => "headers.response",
         };
         let mut room = MOST_BYTES;
-        let set = set.map(|fields| self.fields(direction, &format!("{of}.set"), fields, &mut room));
-        let add = add.map(|fields| self.fields(direction, &format!("{of}.add"), fields, &mut room));
-        let remove = remove.map(|names| {
+        let set = set.as_ref().map(|fields| self.fields(direction, &format!("{of}.set"), fields, &mut room));
+        let add = add.as_ref().map(|fields| self.fields(direction, &format!("{of}.add"), fields, &mut room));
+        let remove = remove.as_ref().map(|names| {
             let each = names.iter().enumerate();
             each.filter(|(at, name)| self.changeable(direction, &format!("{of}.remove[{at}]"), name))
                 .map(|(_, name)| name.clone())
