@@ -40,6 +40,7 @@ reference: ## write the generated files anew: the CRD, the tables of the documen
 	mv crds/wsroutes.yaml.new crds/wsroutes.yaml
 	$(CARGO) build --locked --package controller --package proxy --bins
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test reference
+	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package translate --test translation coverage
 	$(MAKE) manifests
 
 manifests: ## render the chart anew: manifests/, what its tests compare with; needs Go for helm

@@ -3,6 +3,7 @@
 // Everything here is a test, helpers too.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod coverage;
 mod following;
 mod golden;
 mod manifests;
