@@ -13,6 +13,8 @@ cd "$(dirname "$0")/.."
 # Which test programs need a cluster is told by their names.
 readonly OF_B='^(chart|chart_on_cluster|control_plane|watch_loss|kubernetes_.*)$'
 readonly OF_C='^(image|node|node_.*)$'
+# Those that wait for time to pass more than they do anything: they run beside the others of their tier.
+readonly WAITING='^(timeouts|changes|supervise|slow_readers|watch_loss|kubernetes_permissions|kubernetes_replicas)$'
 
 tiers=("$@")
 [ ${#tiers[@]} -gt 0 ] || tiers=(A B C)
@@ -39,40 +41,50 @@ if chosen A; then
   done
 fi
 
-# The names of all test programs, as --test takes them.
+# The names of all test programs, in order, as --test takes them.
 programs() {
   local file
-  for file in e2e/tests/*.rs {controller,controller/translate,crds,proxy,proxy/snapshot}/tests/*.rs; do
-    [ ! -f "$file" ] || basename "$file" .rs
-  done
-  for file in {controller,controller/translate,crds,proxy,proxy/snapshot,e2e}/tests/*/main.rs; do
-    [ ! -f "$file" ] || basename "$(dirname "$file")"
-  done
+  {
+    for file in e2e/tests/*.rs {controller,controller/translate,crds,proxy,proxy/snapshot}/tests/*.rs; do
+      [ ! -f "$file" ] || basename "$file" .rs
+    done
+    for file in {controller,controller/translate,crds,proxy,proxy/snapshot,e2e}/tests/*/main.rs; do
+      [ ! -f "$file" ] || basename "$(dirname "$file")"
+    done
+  } | sort -u
 }
 
 # Runs test programs. Always for the whole workspace: its crates are built with the same features each time.
 run() {
-  cargo test --locked --workspace --no-fail-fast "$@" 2>&1 | tee -a "$work/log" || status=$?
+  cargo test --locked --workspace --no-fail-fast "$@" 2>&1
 }
 
-# A tier: its letter, what it is, and which programs are its own.
+# A tier: its letter, what it is, the names of its programs, and what else cargo is to test.
 tier() {
-  local letter=$1 what=$2 pattern=$3 started=$SECONDS names
-  mapfile -t names < <(programs | sort -u | grep -E "$pattern" || true)
+  local letter=$1 what=$2 names busy waiting beside= started=$SECONDS
+  mapfile -t names <<<"$3"
+  mapfile -t waiting < <(grep -E "$WAITING" <<<"$3" || true)
+  mapfile -t busy < <(grep -Ev "$WAITING" <<<"$3" || true)
+  shift 3
   echo "== tier $letter, $what"
-  [ ${#names[@]} = 0 ] || run "${names[@]/#/--test=}"
+  run --no-run "$@" "${names[@]/#/--test=}" | tee -a "$work/log" || status=$?
+  if [ ${#waiting[@]} -gt 0 ]; then
+    run "${waiting[@]/#/--test=}" >"$work/beside" &
+    beside=$!
+  fi
+  run "$@" "${busy[@]/#/--test=}" | tee -a "$work/log" || status=$?
+  if [ -n "$beside" ]; then
+    wait "$beside" || status=$?
+    tee -a "$work/log" <"$work/beside"
+  fi
   echo "tier $letter, $what: $((SECONDS - started)) s" >>"$work/times"
 }
 
 echo "building:"
 cargo build --locked --workspace --bins
 if chosen A; then
-  started=$SECONDS
-  mapfile -t names < <(programs | sort -u | grep -Ev "$OF_B|$OF_C")
-  echo "== tier A, without a cluster"
-  run --lib --bins --examples "${names[@]/#/--test=}"
-  run --doc
-  echo "tier A, without a cluster: $((SECONDS - started)) s" >>"$work/times"
+  tier A "without a cluster" "$(programs | grep -Ev "$OF_B|$OF_C")" --lib --bins --examples
+  run --doc | tee -a "$work/log" || status=$?
 fi
 if [ -n "$background" ]; then
   started=$SECONDS
@@ -84,8 +96,8 @@ if [ -n "$background" ]; then
   echo "waiting for Kubernetes to be built: $((SECONDS - started)) s" >>"$work/times"
   [ "$made" = 0 ] || status=$made
 fi
-! chosen B || tier B "with a real control plane" "$OF_B"
-! chosen C || tier C "with a real node" "$OF_C"
+! chosen B || tier B "with a real control plane" "$(programs | grep -E "$OF_B")"
+! chosen C || tier C "with a real node" "$(programs | grep -E "$OF_C")"
 
 echo
 echo "measured:"
