@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use e2e::backend::demo::DemoBackend;
+use e2e::cluster::eventually;
 use e2e::objects::{Ingress, backend};
 use e2e::world::World;
 
@@ -49,6 +50,13 @@ async fn nobody_notices_that_the_controller_is_gone() {
 async fn a_proxy_that_comes_back_alone_serves_what_it_had() {
     let blue = DemoBackend::start("blue").await.unwrap();
     let mut world = World::plan().site(HOST, blue.address()).start().await.unwrap();
+    // A generation is served first and kept then.
+    let kept = async || {
+        let file = std::fs::read(world.last_good(0))?;
+        anyhow::ensure!(file.windows(HOST.len()).any(|part| part == HOST.as_bytes()), "without {HOST}");
+        Ok(())
+    };
+    eventually("the last good snapshot", kept).await.unwrap();
     world.kill_controller().unwrap();
     world.kill_proxy().unwrap();
     world.start_proxy(0).await.unwrap();
