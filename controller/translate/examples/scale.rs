@@ -1,5 +1,5 @@
 //! What translation costs at the size that we promise: 10,000 Ingresses, each with a host, a path, a certificate for
-//! every hundredth, and a Service of its own with one slice of five endpoints.
+//! every hundredth, and a Service of its own with one slice of five endpoints; first bare, then with a policy for each.
 //!
 //! `cargo run --release -p translate --example scale`
 
@@ -18,22 +18,42 @@ const INGRESSES: usize = 10_000;
 const ROUNDS: usize = 200;
 
 fn main() {
+    for policies in [Policies::None, Policies::Each] {
+        println!("{INGRESSES} Ingresses, policies: {policies:?}");
+        run(policies);
+    }
+}
+
+/// What the Ingresses say besides hosts and backends.
+#[derive(Clone, Copy, Debug)]
+enum Policies {
+    None,
+    /// Each has a dozen annotations, as after years in a company.
+    Each,
+}
+
+fn run(policies: Policies) {
+    let before = resident();
     let mut store = Store::default();
     store.apply(Change::Upsert(Object::IngressClass(read(json!({
         "metadata": {"name": "longhaul"}, "spec": {"controller": "longhaul.dev/ingress-controller"},
     })))));
     for index in 0..INGRESSES {
-        store.apply(Change::Upsert(ingress(index, "/ws")));
+        store.apply(Change::Upsert(ingress(index, "/ws", policies)));
         store.apply(Change::Upsert(service(index)));
         store.apply(Change::Upsert(slice(index, 0)));
     }
     for index in 0..INGRESSES / 100 {
         store.apply(Change::Upsert(secret(index, &pair())));
     }
+    let held = resident();
+    println!("  objects: {} MiB", held.saturating_sub(before) >> 20);
     let (mut translator, settings) = (Translator::default(), Settings::default());
     let begun = Instant::now();
     let outcome = translator.translate(&store, &settings);
-    println!("from scratch: {:?}, {} sections", begun.elapsed(), outcome.snapshot.len());
+    println!("  from scratch: {:?}, {} sections", begun.elapsed(), outcome.snapshot.len());
+    println!("  memory of translation and snapshot: {} MiB", resident().saturating_sub(held) >> 20);
+    assert!(outcome.diagnostics.is_empty(), "{:?}", outcome.diagnostics.iter().next());
     let mut last = outcome.snapshot;
     let mut show = |name: &str, changes: &mut dyn FnMut(usize) -> Object| {
         let mut times = Vec::with_capacity(ROUNDS);
@@ -49,17 +69,25 @@ fn main() {
             last = outcome.snapshot;
         }
         times.sort();
-        println!("{name}: median {:?}, 99 % below {:?}", times[ROUNDS / 2], times[ROUNDS * 99 / 100]);
+        println!("  {name}: median {:?}, 99 % below {:?}", times[ROUNDS / 2], times[ROUNDS * 99 / 100]);
     };
-    show("one endpoint change", &mut |round| slice(round * 47 % INGRESSES, round + 1));
-    show("one edited Ingress", &mut |round| ingress(round * 47 % INGRESSES, &format!("/v{round}")));
-    show("one new Ingress", &mut |round| ingress(INGRESSES + round, "/ws"));
-    show("one edited Service", &mut |round| service_of(round * 47 % INGRESSES, &format!("p{round}")));
+    let spread = |round: usize| round * 47 % INGRESSES;
+    show("one endpoint change", &mut |round| slice(spread(round), round + 1));
+    show("one edited Ingress", &mut |round| ingress(spread(round), &format!("/v{round}"), policies));
+    show("one new Ingress", &mut |round| ingress(INGRESSES + round, "/ws", policies));
+    show("one edited Service", &mut |round| service_of(spread(round), &format!("p{round}")));
     show("one rotated Secret", &mut |round| secret(round % (INGRESSES / 100), &pair()));
     // What was followed is what one would have found.
     let (followed, anew) = (translator.translate(&store, &settings), translate(&store, &settings));
     assert_eq!(followed.snapshot.digest(), anew.snapshot.digest());
     assert_eq!(followed, anew);
+}
+
+/// The memory that this process holds, in bytes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = pages.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096
 }
 
 fn pair() -> (String, String) {
@@ -81,13 +109,37 @@ fn read<T: serde::de::DeserializeOwned>(value: Value) -> Arc<T> {
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
-fn ingress(index: usize, path: &str) -> Object {
+fn annotations(index: usize) -> Value {
+    json!({
+        "longhaul.dev/idle-timeout": "2h",
+        "longhaul.dev/hash-on": "query:room",
+        "longhaul.dev/allow-cidrs": format!("10.{}.0.0/16, 192.168.0.0/16, 2001:db8::/32", index % 250),
+        "longhaul.dev/allow-origins": "SameHost, https://*.example.com",
+        "longhaul.dev/set-request-headers": format!("X-Tenant: t{index}"),
+        "longhaul.dev/add-response-headers": "X-Frame-Options: DENY\nX-Content-Type-Options: nosniff",
+        "longhaul.dev/auth-service": format!("s{index}:80/check"),
+        "longhaul.dev/auth-response-headers": "X-User, X-Groups",
+        "nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
+        "nginx.ingress.kubernetes.io/enable-cors": "true",
+        "nginx.ingress.kubernetes.io/cors-allow-origin": "https://app.example.com, https://*.example.org",
+        "nginx.ingress.kubernetes.io/proxy-body-size": "8m",
+    })
+}
+
+fn ingress(index: usize, path: &str, policies: Policies) -> Object {
+    let annotations = match policies {
+        Policies::None => Value::Null,
+        Policies::Each => annotations(index),
+    };
     let host = format!("h{index}.example.com");
     let tls = json!([{"hosts": [host], "secretName": format!("tls-{}", index / 100)}]);
     let port = json!({"number": 80});
     let backend = json!({"service": {"name": format!("s{index}"), "port": port}});
     Object::Ingress(read(json!({
-        "metadata": {"name": format!("i{index}"), "namespace": "default", "creationTimestamp": "2025-01-01T00:00:00Z"},
+        "metadata": {
+            "name": format!("i{index}"), "namespace": "default", "creationTimestamp": "2025-01-01T00:00:00Z",
+            "annotations": annotations,
+        },
         "spec": {
             "ingressClassName": "longhaul",
             "tls": if index.is_multiple_of(100) { tls } else { Value::Null },
