@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use routing::conditions::{self, Value};
 use snapshot::{CanaryHeader, UpstreamId, WeightedUpstream};
 
-use super::conditions::{self, Value};
 use crate::head::Head;
 use crate::upstream::{Choice, Upstream, Way, Weighted};
 
