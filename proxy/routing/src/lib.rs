@@ -7,12 +7,14 @@
 //! - [`hosts`]: exact names before wildcards before none.
 //! - [`paths`]: exact paths before the longest prefix before shorter ones, regular expressions where they belong.
 //! - [`conditions`]: headers, query parameters, subprotocols, clients.
+//! - [`canary`]: which requests say themselves whether they are a canary's.
 //! - [`access`]: lists of clients and of origins.
 //! - [`text`]: paths, authorities, tokens and query parameters as all of the above compare them.
 //!
 //! Invariant: no IO, no clock, no chance. Nothing in a request can make it panic.
 
 pub mod access;
+pub mod canary;
 pub mod conditions;
 pub mod hosts;
 pub mod networks;

@@ -22,6 +22,11 @@ pub trait Request {
     /// The lines of the field of that name, in any case, in order.
     fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]>;
 
+    /// The value of the first [cookie](text::cookie) of that name.
+    fn cookie(&self, name: &str) -> Option<&[u8]> {
+        text::cookie(self.lines("cookie"), name)
+    }
+
     /// The first value of a [query parameter](text::query_parameter).
     fn query_parameter(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         text::query_parameter(self.query()?, name)

@@ -165,6 +165,19 @@ pub fn tokens<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item =
     lines.flat_map(|value| value.split(|&b| b == b',')).map(trim).filter(|token| !token.is_empty())
 }
 
+/// The value of the first cookie of that name (RFC 6265 §4.2), as it was sent: quotes and escapes belong to it.
+/// Names are compared exactly.
+pub fn cookie<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
+    pairs
+        .filter_map(|pair| {
+            let equals = memchr::memchr(b'=', pair)?;
+            Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
+        })
+        .find(|(written, _)| *written == name.as_bytes())
+        .map(|(_, value)| value)
+}
+
 /// The first value of a query parameter, decoded as forms are (url.spec.whatwg.org, urlencoded parsing): `+` is a
 /// space, an escape that is none stays as it is, a parameter without `=` has an empty value. The bytes need not be
 /// text. Names are decoded too and compared exactly.

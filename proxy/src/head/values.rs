@@ -10,17 +10,9 @@ impl Head {
         routing::text::query_parameter(self.query()?, name)
     }
 
-    /// The value of the first cookie of that name (RFC 6265 §4.2), as it was sent: quotes and escapes belong to it.
-    /// Names are compared exactly.
+    /// The value of the first [cookie](routing::text::cookie) of that name.
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
-        let pairs = self.fields.get_all("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
-        pairs
-            .filter_map(|pair| {
-                let equals = memchr::memchr(b'=', pair)?;
-                Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
-            })
-            .find(|(written, _)| *written == name.as_bytes())
-            .map(|(_, value)| value)
+        routing::text::cookie(self.fields.get_all("cookie"), name)
     }
 }
 
