@@ -84,7 +84,9 @@ pub(crate) fn arrange(
     let mut winners: Vec<_> = winners.into_values().collect();
     let tallies = (host == source).then_some(&mut arranged.tallies);
     let canaries = canary::assign(host, canaries.into_iter().map(|(_, canary)| canary), &winners, tallies);
-    winners.sort_by_key(|(age, candidate)| (candidate.tier, rank(&candidate.route.path, &candidate.route.conditions), *age));
+    winners.sort_by_key(|(age, candidate)| {
+        (candidate.tier, rank(&candidate.route.path, &candidate.route.conditions), *age)
+    });
     let last = winners.iter().position(|(_, candidate)| takes_everything(candidate.route));
     if let Some(last) = last {
         let (_, taker) = winners[last];

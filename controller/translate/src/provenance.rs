@@ -190,7 +190,9 @@ fn leaves(patch: &PolicyPatch) -> Leaves {
 fn gather(value: &Value, name: String, leaves: &mut Leaves) {
     match value {
         Value::Null => {}
-        Value::Object(fields) if !fields.keys().any(|key| key.starts_with(|c: char| c.is_ascii_uppercase())) => {
+        Value::Object(fields)
+            if !fields.keys().any(|key| key.starts_with(|c: char| c.is_ascii_uppercase())) =>
+        {
             for (key, value) in fields {
                 let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
                 gather(value, name, leaves);

@@ -40,7 +40,8 @@ fn said(objects: &[Value]) -> (String, Vec<String>) {
     });
     let route = routes.flatten().next().unwrap();
     let Provenance { field, settings } = provenance(&store, &settings, &route.id, None).unwrap();
-    let lines = settings.iter().filter(|setting| setting.said.iter().any(|saying| saying.layer != "built in"));
+    let lines =
+        settings.iter().filter(|setting| setting.said.iter().any(|saying| saying.layer != "built in"));
     let line = |setting: &Setting| {
         let said: Vec<_> = setting
             .said
