@@ -45,10 +45,10 @@ fi
 programs() {
   local file
   {
-    for file in e2e/tests/*.rs {controller,controller/translate,crds,proxy,proxy/snapshot}/tests/*.rs; do
+    for file in e2e/tests/*.rs {controller,controller/translate,crds,proxy,proxy/routing,proxy/snapshot}/tests/*.rs; do
       [ ! -f "$file" ] || basename "$file" .rs
     done
-    for file in {controller,controller/translate,crds,proxy,proxy/snapshot,e2e}/tests/*/main.rs; do
+    for file in {controller,controller/translate,crds,proxy,proxy/routing,proxy/snapshot,e2e}/tests/*/main.rs; do
       [ ! -f "$file" ] || basename "$(dirname "$file")"
     done
   } | sort -u

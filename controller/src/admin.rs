@@ -15,6 +15,7 @@
 //! | `POST /peers/held` | what the proxies of this pod hold of some objects, for the other pods |
 //! | `/api/routes` | the snapshot that is published, keys redacted, and which generation each proxy serves |
 //! | `/api/objects` | each Ingress and WsRoute: where it stands, its conditions, its conflicts |
+//! | `POST /api/explain` | what would become of a request, and why: see [`explain`](crate::explain) |
 //! | `/api/diagnostics` | everything that is wrong or worth knowing, with file and line where known |
 
 use std::collections::VecDeque;
@@ -34,6 +35,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::explain::ask::{MAX_QUESTION, PAGE as EXPLAIN};
 use crate::metrics::Metrics;
 use crate::overview::Overview;
 use crate::peers::held;
@@ -149,6 +151,9 @@ impl Admin {
             async move {
                 Ok::<_, Infallible>(match admin.pod.clone() {
                     Some(pod) if request.uri().path() == PEERS => admin.answer_peer(&pod, request).await,
+                    _ if pages == Pages::All && request.uri().path() == EXPLAIN => {
+                        admin.explain(request).await
+                    }
                     _ => admin.answer(pages, request.method(), request.uri().path()).await,
                 })
             }
@@ -176,22 +181,27 @@ impl Admin {
     }
 
     async fn answer_peer(self, pod: &str, request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
-        if request.method() != Method::POST {
-            return not_allowed("POST");
-        }
-        let refused = |error: String| response(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n"));
-        let body = Limited::new(request.into_body(), held::MAX_BODY).collect();
-        let body = match tokio::time::timeout(HEAD, body).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(error)) => return refused(error.to_string()),
-            Err(_) => return refused("the question did not come in time".into()),
+        let question = match question(request, held::MAX_BODY).await {
+            Ok(question) => question,
+            Err(refusal) => return refusal,
         };
-        match serde_json::from_slice(&body) {
-            Ok(question) => match serde_json::to_string(&held::held(&self.overview, pod, &question)) {
-                Ok(answer) => response(StatusCode::OK, JSON, answer),
-                Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-            },
-            Err(error) => refused(error.to_string()),
+        match serde_json::to_string(&held::held(&self.overview, pod, &question)) {
+            Ok(answer) => response(StatusCode::OK, JSON, answer),
+            Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        }
+    }
+
+    /// Says what would become of a request.
+    async fn explain(self, request: Request<hyper::body::Incoming>) -> Response<Full<Bytes>> {
+        let question = match question(request, MAX_QUESTION).await {
+            Ok(question) => question,
+            Err(refusal) => return refusal,
+        };
+        let explained = tokio::task::spawn_blocking(move || self.overview.explain(question)).await;
+        match explained {
+            Ok(Ok(explanation)) => response(StatusCode::OK, JSON, explanation.json() + "\n"),
+            Ok(Err(malformed)) => response(StatusCode::BAD_REQUEST, TEXT, format!("{malformed}\n")),
+            Err(error) => response(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
         }
     }
 
@@ -269,6 +279,24 @@ impl fmt::Display for Pages {
             Self::Observe => "probes and metrics",
         })
     }
+}
+
+/// The question that a request has in its body, or the answer to one that has none.
+async fn question<Q: serde::de::DeserializeOwned>(
+    request: Request<hyper::body::Incoming>,
+    longest: usize,
+) -> Result<Q, Response<Full<Bytes>>> {
+    if request.method() != Method::POST {
+        return Err(not_allowed("POST"));
+    }
+    let refused = |error: String| response(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n"));
+    let body = Limited::new(request.into_body(), longest).collect();
+    let body = match tokio::time::timeout(HEAD, body).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => return Err(refused(error.to_string())),
+        Err(_) => return Err(refused("the question did not come in time".into())),
+    };
+    serde_json::from_slice(&body).map_err(|error| refused(error.to_string()))
 }
 
 fn not_allowed(methods: &'static str) -> Response<Full<Bytes>> {

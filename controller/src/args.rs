@@ -1,5 +1,7 @@
 //! The command line. Every flag of a program that stays can be given by environment too.
 
+mod check;
+mod explain;
 mod selftest;
 mod supervise;
 
@@ -17,6 +19,8 @@ use crate::addresses::Publish;
 use crate::cluster::Cluster;
 use crate::{Config, Source};
 
+pub use check::{Check, CheckFormat};
+pub use explain::{Explain, ExplainFormat};
 pub use selftest::Selftest;
 pub use supervise::Supervise;
 
@@ -38,13 +42,20 @@ pub enum Command {
     ///
     /// Exit status: 0 when asked to stop (SIGTERM, SIGINT), 1 when something failed, 2 for a wrong command line.
     Run(Box<Run>),
-    /// Say what would be wrong with manifests, without serving them.
+    /// Say what would be wrong with manifests, or with what is in a cluster, without serving it.
     ///
-    /// They are read as `run --source dir:` reads them. Each remark names file, line, object and field, and what
-    /// helps.
+    /// Manifests are read as `run --source dir:` reads them. Each remark names file, line, object and field, and what
+    /// helps. `helm template CHART | longhaul-controller check --partial -` checks what a chart renders.
     ///
-    /// Exit status: 0 without errors, 1 with any or when a path cannot be read, 2 for a wrong command line.
-    Check(Check),
+    /// Exit status: 0 without errors (with --strict: without warnings either), 1 with any or when something cannot be
+    /// read, 2 for a wrong command line.
+    Check(Box<Check>),
+    /// Say what would become of a request, and why: which route wins and what lost to it, who says so of each setting,
+    /// which endpoints there are to pick from.
+    ///
+    /// Exit status: 0 when it is explained, whatever becomes of the request, 1 when something cannot be read, 2 for a
+    /// wrong command line.
+    Explain(Box<Explain>),
     /// Keep `run` running: restart it when it ends or hangs, until told to stop. Process 1 of a container.
     ///
     /// What stands behind `--` is the command line of the worker: `supervise -- run --source …`. It is started again
@@ -59,35 +70,6 @@ pub enum Command {
     ///
     /// Exit status: 0 when the message came back, 1 when it did not, 2 for a wrong command line.
     Selftest(Selftest),
-}
-
-/// Flags of `check`.
-#[derive(Debug, clap::Args)]
-pub struct Check {
-    /// Manifests: files, and directories with *.yaml, *.yml and *.json below them.
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-
-    /// How remarks are written, on standard output.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: CheckFormat,
-
-    /// The files are a part of what will be there: a Service, Secret or class that is not among them is a warning.
-    #[arg(long)]
-    pub partial: bool,
-
-    /// How the objects are read.
-    #[command(flatten)]
-    pub reading: Reading,
-}
-
-/// How remarks are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CheckFormat {
-    /// Lines for people.
-    Text,
-    /// One JSON document.
-    Json,
 }
 
 /// Flags of `run`.
@@ -227,12 +209,12 @@ impl Reading {
         }
     }
 
-    /// How the objects of a cluster are translated.
-    fn of_cluster(self, flags: &ClusterFlags) -> Settings {
+    /// How the objects of a cluster are translated, or of these namespaces of it.
+    fn of_cluster(self, namespaces: &[String], watch_without_class: bool) -> Settings {
         let class = self.ingress_class.clone().unwrap_or_else(|| "longhaul".into());
         Settings {
-            class_by_name: (!flags.watch_namespaces.is_empty()).then_some(class),
-            watch_without_class: flags.watch_without_class,
+            class_by_name: (!namespaces.is_empty()).then_some(class),
+            watch_without_class,
             built_in_class: None,
             loopback_endpoints: false,
             ..self.settings()
@@ -347,6 +329,49 @@ impl ClusterFlags {
     }
 }
 
+/// Whether what is printed is coloured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR says otherwise.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl From<Color> for anstream::ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+/// Which cluster is read once.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "With --cluster")]
+pub struct OneCluster {
+    /// Where the API server is and who we are there. Absent: what kubectl would use; in a pod, its service account.
+    #[arg(long, value_name = "PATH", requires = "cluster")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// The context of the kubeconfig in place of its current one.
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    pub context: Option<String>,
+
+    /// Only these namespaces. IngressClasses are read nevertheless, where that is permitted.
+    #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',', requires = "cluster")]
+    pub namespaces: Vec<String>,
+
+    /// Ingresses that name no class are served too.
+    #[arg(long, requires = "cluster")]
+    pub watch_without_class: bool,
+}
+
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -361,7 +386,9 @@ impl Run {
     pub fn config(self) -> Config {
         let read = match self.source {
             SourceFlag::Directory(_) => self.reading.settings(),
-            SourceFlag::Cluster => self.reading.of_cluster(&self.cluster),
+            SourceFlag::Cluster => {
+                self.reading.of_cluster(&self.cluster.watch_namespaces, self.cluster.watch_without_class)
+            }
         };
         let settings = Settings {
             trusted_proxies: self.trusted_proxies,

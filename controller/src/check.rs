@@ -1,21 +1,25 @@
-//! `longhaul-controller check`: what Longhaul would say of manifests, without serving them.
+//! `longhaul-controller check`: what Longhaul would say of manifests, or of a cluster, without serving it.
 //!
-//! The files are read as the directory source reads them and translated as for a proxy; what comes out are the same
-//! remarks. What only a proxy can judge (a private key that does not belong to its certificate) is not looked at.
+//! Files are read as the directory source reads them and everything is translated as for a proxy; what comes out are
+//! the same remarks. What only a proxy can judge (a private key that does not belong to its certificate) is not looked
+//! at. The findings are told to people ([`Checked::text`]), to programs ([`Checked::json`]) and to services that show
+//! them beside code ([`Checked::sarif`]).
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+mod sarif;
+mod text;
+
+use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use serde::Serialize;
 use snapshot::{Certificate, Key, Section, Snapshot};
-use translate::{Settings, Store, translate};
+use translate::{Kind, Settings, Store, translate};
 
 use crate::source::Finding;
-use crate::source::once::{self, Unreadable};
+use crate::source::once::{Manifests, STANDARD_INPUT_NAME};
 
-/// Whether the files are everything that there is.
+/// Whether the objects are everything that there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// A reference to an object that is not among them is an error.
@@ -24,13 +28,36 @@ pub enum Scope {
     Part,
 }
 
+/// What a check passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strictness {
+    /// Everything but errors.
+    ErrorsFail,
+    /// Nothing that is not served as written.
+    WarningsFail,
+}
+
 /// What is to be said of some manifests.
 #[derive(Debug, Serialize)]
 pub struct Checked {
     /// Sorted by file and line; those without a place come last.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Remark>,
     /// How many there are of what.
     pub summary: Summary,
+    /// Of the warnings, those of references that may lead somewhere where the rest of the objects is.
+    #[serde(skip)]
+    excused: usize,
+}
+
+/// A finding, with its document where it comes from standard input.
+#[derive(Clone, Debug, Serialize)]
+pub struct Remark {
+    /// What is wrong, and where.
+    #[serde(flatten)]
+    pub finding: Finding,
+    /// Of standard input: which document, the first being 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub document: Option<u32>,
 }
 
 /// How much was looked at, and how much was found.
@@ -40,6 +67,8 @@ pub struct Summary {
     pub files: usize,
     /// Objects that were sound enough to be translated.
     pub objects: usize,
+    /// Objects of kinds that are none of Longhaul's business.
+    pub others: usize,
     /// Something that was asked for would not be served.
     pub errors: usize,
     /// A setting would not be taken as written.
@@ -48,30 +77,46 @@ pub struct Summary {
     pub infos: usize,
 }
 
-/// Checks the manifests that these paths name.
-pub fn check(paths: &[PathBuf], settings: &Settings, scope: Scope) -> Result<Checked, Unreadable> {
-    let manifests = once::read(paths)?;
+/// Checks manifests, or what was read of a cluster.
+pub fn check(mut manifests: Manifests, settings: &Settings, scope: Scope) -> Checked {
     let mut store = Store::default();
-    for change in manifests.objects {
+    for change in std::mem::take(&mut manifests.objects) {
         store.apply(change);
     }
     let outcome = translate(&store, settings);
     let expired = expired(&outcome.snapshot, SystemTime::now());
-    let diagnostics = outcome.diagnostics.into_iter().chain(expired).map(|diagnostic| match scope {
-        Scope::Whole => diagnostic,
-        Scope::Part => excuse(diagnostic),
+    let mut excused = BTreeSet::new();
+    let diagnostics = outcome.diagnostics.into_iter().chain(expired).map(|diagnostic| {
+        match excuse(&diagnostic, scope, &manifests.unlisted) {
+            Some(excuse) => {
+                excused.insert(excuse.clone());
+                excuse
+            }
+            None => diagnostic,
+        }
     });
     let mut findings = manifests.said.with(diagnostics);
+    let all = findings.len();
+    findings.retain(|finding| !is_of_another_kind(&finding.diagnostic));
+    let others = all - findings.len();
     findings.sort_by(|a, b| place(a).cmp(&place(b)).then_with(|| a.cmp(b)));
     let count = |severity| findings.iter().filter(|finding| finding.diagnostic.severity == severity).count();
     let summary = Summary {
         files: manifests.files,
         objects: store.objects().count(),
+        others,
         errors: count(Severity::Error),
         warnings: count(Severity::Warning),
         infos: count(Severity::Info),
     };
-    Ok(Checked { findings, summary })
+    let findings =
+        findings.into_iter().map(|finding| Remark { document: document(&manifests, &finding), finding });
+    Checked { findings: findings.collect(), summary, excused: excused.len() }
+}
+
+fn document(manifests: &Manifests, finding: &Finding) -> Option<u32> {
+    finding.file.as_deref().filter(|file| *file == STANDARD_INPUT_NAME)?;
+    manifests.document(finding.line?)
 }
 
 /// Without a file last, then by file and line.
@@ -79,14 +124,28 @@ fn place(finding: &Finding) -> (bool, Option<&str>, Option<u32>) {
     (finding.file.is_none(), finding.file.as_deref(), finding.line)
 }
 
+/// What a chart renders is mostly that; nobody wants to read it of each object.
+fn is_of_another_kind(diagnostic: &Diagnostic) -> bool {
+    diagnostic.reason == "UnknownKind" && diagnostic.severity == Severity::Info
+}
+
 /// A reference that leads nowhere may lead somewhere where the rest of the objects is.
-fn excuse(diagnostic: Diagnostic) -> Diagnostic {
-    const MISSING: [&str; 3] = ["BackendNotFound", "SecretNotFound", "ClassNotFound"];
-    if diagnostic.severity != Severity::Error || !MISSING.contains(&&*diagnostic.reason) {
-        return diagnostic;
-    }
-    let message = format!("{} among these files", diagnostic.message);
-    Diagnostic { severity: Severity::Warning, message, ..diagnostic }
+fn excuse(diagnostic: &Diagnostic, scope: Scope, unlisted: &BTreeSet<Kind>) -> Option<Diagnostic> {
+    const MISSING: [(&str, Kind); 3] = [
+        ("BackendNotFound", Kind::Service),
+        ("SecretNotFound", Kind::Secret),
+        ("ClassNotFound", Kind::IngressClass),
+    ];
+    let (_, kind) = MISSING.into_iter().find(|(reason, _)| *reason == diagnostic.reason)?;
+    let among = match scope {
+        Scope::Part => "among these files",
+        Scope::Whole if unlisted.contains(&kind) => "among what you may list",
+        Scope::Whole => return None,
+    };
+    // A class that is not found is a warning as it is.
+    let severity = diagnostic.severity.max(Severity::Warning);
+    let message = format!("{} {among}", diagnostic.message);
+    Some(Diagnostic { severity, message, ..diagnostic.clone() })
 }
 
 /// Certificates that no client would take any more. A proxy judges that too, at the time of its own clock.
@@ -112,9 +171,10 @@ fn expired(snapshot: &Snapshot, now: SystemTime) -> Vec<Diagnostic> {
 }
 
 impl Checked {
-    /// Nothing that was asked for would go unserved.
-    pub fn sound(&self) -> bool {
-        self.summary.errors == 0
+    /// Nothing was found that fails the check.
+    pub fn passes(&self, strictness: Strictness) -> bool {
+        let warnings = self.summary.warnings - self.excused.min(self.summary.warnings);
+        self.summary.errors == 0 && (strictness == Strictness::ErrorsFail || warnings == 0)
     }
 
     /// For programs: one JSON document.
@@ -123,44 +183,5 @@ impl Checked {
     }
 }
 
-/// For people: each remark with its place and what helps, and how many there are.
-impl fmt::Display for Checked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let here = std::env::current_dir().unwrap_or_default();
-        for finding in &self.findings {
-            let Diagnostic { object, field, severity, reason, message, remedy } = &finding.diagnostic;
-            let severity = match severity {
-                Severity::Error => "error",
-                Severity::Warning => "warning",
-                Severity::Info => "info",
-            };
-            if let Some(file) = &finding.file {
-                let file = Path::new(&**file);
-                write!(f, "{}:", file.strip_prefix(&here).unwrap_or(file).display())?;
-                if let Some(line) = finding.line {
-                    write!(f, "{line}:")?;
-                }
-                write!(f, " ")?;
-            }
-            writeln!(f, "{severity}: {message} [{reason}]")?;
-            match (object.name.is_empty(), field.is_empty()) {
-                (true, _) => {}
-                (false, true) => writeln!(f, "    in {object}")?,
-                (false, false) => writeln!(f, "    in {object}, {field}")?,
-            }
-            writeln!(f, "    help: {remedy}")?;
-        }
-        writeln!(f, "{}", self.summary)
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let of = |count: usize, name: &str| format!("{count} {name}{}", if count == 1 { "" } else { "s" });
-        let found = [(self.errors, "error"), (self.warnings, "warning"), (self.infos, "remark")];
-        let found: Vec<_> =
-            found.into_iter().filter(|(count, _)| *count > 0).map(|(count, name)| of(count, name)).collect();
-        let found = if found.is_empty() { "nothing to remark".to_owned() } else { found.join(", ") };
-        write!(f, "{found} in {}, {}", of(self.objects, "object"), of(self.files, "file"))
-    }
-}
+#[cfg(test)]
+mod tests;

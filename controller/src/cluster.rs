@@ -1,7 +1,7 @@
 //! The cluster that a controller belongs to: how it is reached, and who we are in it.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -40,22 +40,33 @@ pub struct Cluster {
 impl Cluster {
     /// A client of the API server. It need not be there yet; how it is reached must be known.
     pub async fn client(&self) -> anyhow::Result<Client> {
-        let mut config = match &self.kubeconfig {
-            Some(path) => {
-                let file = Kubeconfig::read_from(path).context("the kubeconfig cannot be read")?;
-                Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-                    .await
-                    .context("the kubeconfig does not say how the API server is reached")?
-            }
-            None => Config::infer().await.context(
-                "there is neither a service account nor a kubeconfig: run in a pod, or name a file with --kubeconfig",
-            )?,
-        };
-        config.connect_timeout = Some(CONNECT);
-        config.read_timeout = Some(SILENCE);
-        config.write_timeout = Some(CONNECT);
-        // Whoever asks knows better when to ask again, and says meanwhile what is in the way.
-        config.default_retry = false;
-        Client::try_from(config).context("the API server's client cannot be made")
+        client(self.kubeconfig.as_deref(), None).await
     }
+}
+
+/// A client of the API server that a kubeconfig names, or kubectl would ask; in `context` in place of the current one.
+pub async fn client(kubeconfig: Option<&Path>, context: Option<&str>) -> anyhow::Result<Client> {
+    let file = match (kubeconfig, context) {
+        (Some(path), _) => Some(Kubeconfig::read_from(path).context("the kubeconfig cannot be read")?),
+        (None, Some(_)) => Some(Kubeconfig::read().context("the kubeconfig cannot be read")?),
+        (None, None) => None,
+    };
+    let mut config = match file {
+        Some(file) => {
+            let context = context.map(str::to_owned);
+            let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+            Config::from_custom_kubeconfig(file, &options)
+                .await
+                .context("the kubeconfig does not say how the API server is reached")?
+        }
+        None => Config::infer().await.context(
+            "there is neither a service account nor a kubeconfig: run in a pod, or name a file with --kubeconfig",
+        )?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    config.read_timeout = Some(SILENCE);
+    config.write_timeout = Some(CONNECT);
+    // Whoever asks knows better when to ask again, and says meanwhile what is in the way.
+    config.default_retry = false;
+    Client::try_from(config).context("the API server's client cannot be made")
 }

@@ -14,6 +14,7 @@ pub mod check;
 pub mod cluster;
 pub mod complaint;
 pub mod events;
+pub mod explain;
 mod follow;
 pub mod lease;
 pub mod live;

@@ -1,20 +1,27 @@
 //! The controller's process: arguments, logs, signals. Everything else is the library.
 
 use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::{Context, ensure};
 use clap::Parser;
-use controller::Controller;
-use controller::args::{self, Args, Check, CheckFormat, Command, LogFormat, Run, Supervise};
-use controller::check::{self, Scope};
+use controller::args::{
+    self, Args, Check, CheckFormat, Command, Explain, ExplainFormat, LogFormat, OneCluster, Run, Supervise,
+};
+use controller::check::{self, Scope, Strictness};
+use controller::explain::{self, World};
 use controller::selftest::Selftest;
+use controller::source::once::Manifests;
 use controller::supervise::{self, Tether};
+use controller::{Controller, cluster, source};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
+use translate::{Kind, Settings};
 
 /// How long a worker without a supervisor may take to stop.
 const ORPHANED: Duration = Duration::from_secs(5);
@@ -22,7 +29,8 @@ const ORPHANED: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(flags) => run(*flags).map(|()| ExitCode::SUCCESS),
-        Command::Check(flags) => check(flags),
+        Command::Check(flags) => check(*flags),
+        Command::Explain(flags) => explain(*flags),
         Command::Supervise(flags) => supervise(flags),
         Command::Selftest(flags) => selftest(flags).map(|()| ExitCode::SUCCESS),
     };
@@ -97,19 +105,63 @@ async fn selftest(flags: args::Selftest) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check(flags: Check) -> anyhow::Result<ExitCode> {
+#[tokio::main(flavor = "current_thread")]
+async fn check(flags: Check) -> anyhow::Result<ExitCode> {
     let scope = if flags.partial { Scope::Part } else { Scope::Whole };
-    let checked = check::check(&flags.paths, &flags.reading.settings(), scope)?;
-    let text = match flags.format {
-        CheckFormat::Text => checked.to_string(),
-        CheckFormat::Json => checked.json() + "\n",
+    let strictness = if flags.strict { Strictness::WarningsFail } else { Strictness::ErrorsFail };
+    let manifests = read(&flags.paths, flags.cluster.then_some(&flags.of)).await?;
+    let (format, color) = (flags.format, flags.color);
+    let settings = blind(flags.settings(), &manifests);
+    let checked = check::check(manifests, &settings, scope);
+    match format {
+        CheckFormat::Text => print(&checked.text(), color.into()),
+        CheckFormat::Json => print(&(checked.json() + "\n"), ColorChoice::Never),
+        CheckFormat::Sarif => print(&(checked.sarif() + "\n"), ColorChoice::Never),
+    }?;
+    Ok(if checked.passes(strictness) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn explain(flags: Explain) -> anyhow::Result<ExitCode> {
+    let (question, format, color) = (flags.question(), flags.format, flags.color);
+    let explanation = match flags.controller {
+        Some(address) => explain::ask::ask(address, &question).await?,
+        None => {
+            let manifests = read(&flags.dir, flags.cluster.then_some(&flags.of)).await?;
+            let settings = blind(flags.settings(), &manifests);
+            explain::explain(&World::of(manifests, settings), question)?
+        }
     };
-    match std::io::stdout().write_all(text.as_bytes()) {
-        // Whoever read it has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written.context("the remarks cannot be written")?,
+    match format {
+        ExplainFormat::Text => print(&explanation.text(), color.into()),
+        ExplainFormat::Json => print(&(explanation.json() + "\n"), ColorChoice::Never),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is in these files, or in a cluster.
+async fn read(paths: &[PathBuf], cluster: Option<&OneCluster>) -> anyhow::Result<Manifests> {
+    let Some(of) = cluster else { return Ok(source::once::read(paths)?) };
+    let client = cluster::client(of.kubeconfig.as_deref(), of.context.as_deref()).await?;
+    let namespaces = of.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+    source::cluster::once::read(&client, &namespaces).await
+}
+
+/// Where classes may not be read, they are known by their names, as to a controller that may not either.
+fn blind(settings: Settings, manifests: &Manifests) -> Settings {
+    if !manifests.unlisted.contains(&Kind::IngressClass) {
+        return settings;
     }
-    Ok(if checked.sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let class = settings.ingress_class.clone().unwrap_or_else(|| "longhaul".into());
+    Settings { class_by_name: Some(class), ..settings }
+}
+
+fn print(text: &str, color: ColorChoice) -> anyhow::Result<()> {
+    match AutoStream::new(std::io::stdout(), color).write_all(text.as_bytes()) {
+        // Whoever read it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("the result cannot be written"),
+    }
 }
 
 fn log(flags: &Run) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use snapshot::{Certificate, Host, HostPattern, Key, Section, Snapshot};
 use tokio::sync::watch;
 
+use crate::explain::{self, Explanation, Question, World};
 use crate::metrics::Levels;
 use crate::programmed::{self, Holding, Pod};
 use crate::publish::{Proxies, Published};
@@ -58,6 +59,21 @@ impl Overview {
     /// Everything that is wrong or worth knowing, sorted, each once.
     pub fn findings(&self) -> Vec<Finding> {
         self.basis().findings()
+    }
+
+    /// What would become of a request with what is published now. The error is why no client could send it.
+    pub fn explain(&self, question: Question) -> Result<Explanation, routing::Malformed> {
+        let (said, view) = (self.said.borrow().clone(), self.view.borrow().clone());
+        let published = self.published.borrow().clone();
+        let world = World {
+            store: view.store.clone(),
+            settings: view.settings.clone(),
+            snapshot: published.map(|published| published.snapshot).unwrap_or_default(),
+            reports: view.reports.clone(),
+            findings: self.findings(),
+            said,
+        };
+        explain::explain(&world, question)
     }
 
     fn basis(&self) -> Basis {
@@ -183,11 +199,7 @@ fn count(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
 }
 
 fn severity(finding: &Finding) -> &'static str {
-    match finding.diagnostic.severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Info => "info",
-    }
+    finding.diagnostic.severity.word()
 }
 
 fn kind(key: &Key) -> &'static str {

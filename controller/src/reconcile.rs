@@ -53,6 +53,10 @@ pub struct View {
     pub since: OrdMap<ObjectRef, Since>,
     /// The number of the generation that came of it; 0 before the first.
     pub number: u64,
+    /// What was translated, so that it can be explained.
+    pub store: Store,
+    /// How.
+    pub settings: Arc<Settings>,
 }
 
 /// Since when an object is published as it is now.
@@ -257,6 +261,8 @@ impl Reconciler {
             diagnostics: outcome.diagnostics,
             since,
             number,
+            store: store.clone(),
+            settings: self.settings.clone(),
         }));
     }
 

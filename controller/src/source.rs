@@ -74,6 +74,13 @@ pub struct Finding {
     pub line: Option<u32>,
 }
 
+/// A file's path as people want it: from where they are, if it is below.
+pub fn shown(file: &str) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = Path::new(file);
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
 /// Where an object stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {

@@ -135,6 +135,11 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     reader.reading
 }
 
+/// Whether a key is of a family that is read.
+pub fn is_known_family(key: &str) -> bool {
+    key.starts_with(OWN) || key.starts_with(NGINX)
+}
+
 /// Reports our own keys on an object whose annotations set no policy: a WsRoute, whose `spec.policy` does, or a
 /// Service. A security setting that was put on a WsRoute closes it, as it would an Ingress.
 pub fn read_misplaced(annotations: &BTreeMap<String, String>, object: &ObjectRef, remedy: &str) -> Reading {

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
+
 /// The grammar as a regular expression, for schemas.
 pub const PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 
@@ -35,6 +37,13 @@ impl Duration {
     /// Stands for "no limit".
     pub fn is_zero(self) -> bool {
         self.0 == 0
+    }
+}
+
+/// As it is written.
+impl Serialize for Duration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

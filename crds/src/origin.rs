@@ -1,6 +1,10 @@
 //! Origins of pages as people list them, after [RFC 6454](https://www.rfc-editor.org/rfc/rfc6454): what a browser names
 //! in the Origin field of a handshake.
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
 /// The origins that a browser may name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -47,6 +51,29 @@ impl Origin {
             None => (rest, Port::Exactly(default_port(scheme))),
         };
         is_host(host).then(|| Self::Of { scheme: scheme.to_owned(), host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SameHost => f.write_str(SAME_HOST),
+            Self::Null => f.write_str("null"),
+            Self::Of { scheme, host, port: Port::Any } => write!(f, "{scheme}://{host}:*"),
+            Self::Of { scheme, host, port: Port::Exactly(port) } if *port == default_port(scheme) => {
+                write!(f, "{scheme}://{host}")
+            }
+            Self::Of { scheme, host, port: Port::Exactly(port) } => {
+                write!(f, "{scheme}://{host}:{}", port.unwrap_or_default())
+            }
+        }
+    }
+}
+
+/// As it is written.
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -103,6 +130,7 @@ mod tests {
             ("chrome-extension://abcdef", of("chrome-extension", "abcdef", Port::Exactly(None))),
         ] {
             assert_eq!(Origin::read(text), read, "{text}");
+            assert_eq!(read.as_ref().and_then(|origin| Origin::read(&origin.to_string())), read, "{text}");
         }
         for text in [
             "",

@@ -11,6 +11,8 @@ pub mod redirects;
 pub use access::{AccessPatch, Guard};
 pub use canary::CanaryPatch;
 
+use serde::Serialize;
+
 use crate::duration::Duration;
 use crate::policy::cors::CorsPatch;
 use crate::policy::headers::{HeadersPatch, HstsPatch};
@@ -18,7 +20,8 @@ use crate::policy::redirects::RedirectsPatch;
 use crate::tls::{CipherSuite, TlsVersion};
 
 /// What one layer says about a route.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PolicyPatch {
     /// How long things may take.
     pub timeouts: TimeoutsPatch,
@@ -47,7 +50,8 @@ pub struct PolicyPatch {
 }
 
 /// What one layer says about timeouts. A zero duration means "no limit".
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TimeoutsPatch {
     /// One attempt to reach an endpoint.
     pub connect: Option<Duration>,
@@ -62,7 +66,8 @@ pub struct TimeoutsPatch {
 }
 
 /// What one layer says about the choice of an endpoint.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LoadBalancingPatch {
     /// By what rule. Absent: consistent hashing where something to hash is named, else least connections.
     pub policy: Option<LoadBalancing>,
@@ -71,7 +76,7 @@ pub struct LoadBalancingPatch {
 }
 
 /// The rules by which an endpoint is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum LoadBalancing {
     /// The fewest open tunnels and requests.
     #[default]
@@ -83,7 +88,7 @@ pub enum LoadBalancing {
 }
 
 /// A part of a request to hash.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum HashPart {
     /// The client's address.
     ClientAddress,
@@ -102,7 +107,8 @@ pub enum HashPart {
 }
 
 /// What one layer says about rewriting.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RewritePatch {
     /// The path.
     pub path: Option<PathRewrite>,
@@ -111,7 +117,7 @@ pub struct RewritePatch {
 }
 
 /// A new path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum PathRewrite {
     /// In place of the path, or prefix of it, that the route matches.
     Prefix(String),
@@ -122,7 +128,7 @@ pub enum PathRewrite {
 }
 
 /// When plain requests are sent to https.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Redirect {
     /// Never.
     Never,
@@ -133,7 +139,8 @@ pub enum Redirect {
 }
 
 /// What an Ingress says by annotations, and a WsRoute in `spec.tls`, `matches` and `http`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct IngressPatch {
     /// The lowest TLS version of its hosts.
     pub tls_min_version: Option<TlsVersion>,

@@ -36,13 +36,26 @@ const IMPORT_RULES: &[ImportRule] = &[
         ours: &["crds", "snapshot"],
         never: &["kube-client", "kube-runtime", "tokio", "notify", "rustix", "socket2", "hyper", "rustls"],
     },
-    ImportRule { krate: "controller", ours: &["translate", "crds", "snapshot"], never: &["proxy"] },
+    ImportRule {
+        krate: "routing",
+        ours: &["snapshot"],
+        never: &["k8s-openapi", "kube", "kube-core", "kube-client", "tokio", "hyper", "rustls"],
+    },
+    ImportRule {
+        krate: "controller",
+        ours: &["translate", "crds", "routing", "snapshot"],
+        never: &["proxy"],
+    },
     ImportRule {
         krate: "proxy",
-        ours: &["snapshot"],
+        ours: &["routing", "snapshot"],
         never: &["crds", "translate", "controller", "kube", "kube-core", "kube-client", "k8s-openapi"],
     },
-    ImportRule { krate: "e2e", ours: &["snapshot", "crds", "translate", "controller", "proxy"], never: &[] },
+    ImportRule {
+        krate: "e2e",
+        ours: &["snapshot", "routing", "crds", "translate", "controller", "proxy"],
+        never: &[],
+    },
 ];
 
 /// What translation, being pure, has no use for in the standard library.

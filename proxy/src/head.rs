@@ -22,8 +22,11 @@ pub(crate) mod weakness;
 
 use std::fmt;
 
+use routing::Request;
+pub(crate) use routing::text::{is_token, is_token_byte, trim};
+
 pub use fields::Fields;
-pub(crate) use fields::{Section, alike, canonical, is_token, is_token_byte, trim};
+pub(crate) use fields::{Section, alike, canonical};
 pub use framing::Framing;
 pub(crate) use lines::{Fault, Lines};
 pub use request::RequestParser;
@@ -128,6 +131,28 @@ impl Head {
         let request = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
         let parsed = RequestParser::default().parse(request.as_bytes());
         parsed.unwrap().expect("it is whole").0
+    }
+}
+
+impl Request for Head {
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn query(&self) -> Option<&str> {
+        Head::query(self)
+    }
+
+    fn lines(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.fields.get_all(name)
     }
 }
 

@@ -12,14 +12,13 @@
 //! - [`tunnel`] is one poll function over two [`leg`]s, with [`frames`] walked and nothing buffered while idle.
 //! - [`pulse`] tells whether the threads still turn, for liveness.
 //! - [`proxy_protocol`] reads who a load balancer says that a client is.
-//! - [`access`] says who may come in, by [`networks`] and origins.
+//! - The crate [`routing`] says which route a request gets, and who may come in.
 //! - [`drain`] closes tunnels politely when the proxy leaves; [`close`] has the reasons and codes.
 //!
 //! Invariant: no Kubernetes code is linked here, and the process holds no credentials but the private keys that it
 //! serves. Peers' bytes never panic.
 
 pub mod acceptor;
-pub mod access;
 pub mod admin;
 pub mod args;
 pub mod auth;
@@ -36,8 +35,6 @@ pub mod handshake;
 pub mod head;
 mod http;
 pub mod leg;
-pub mod networks;
-pub mod path_regex;
 pub mod proxy_protocol;
 pub mod pulse;
 mod run;
@@ -50,6 +47,7 @@ pub mod tunnel;
 pub mod upstream;
 pub mod worker;
 
+pub use routing::{access, networks, path_regex};
 pub use run::run;
 
 /// Every allocation of the proxy and of its tests: measured at half of what glibc takes for a tunnel.

@@ -14,12 +14,10 @@
 mod build;
 mod certificates;
 mod check;
-mod conditions;
 mod destination;
 mod hosts;
 mod key;
 mod live;
-mod paths;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +30,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use imbl::{HashMap, OrdMap};
 use ipnet::IpNet;
+pub use routing::conditions::Conditions;
+use routing::paths;
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
@@ -43,7 +43,6 @@ use tokio::time::Instant;
 
 use self::build::Upstreams;
 use self::certificates::Certificates;
-pub use self::conditions::Conditions;
 pub use self::destination::Forward;
 use self::hosts::Hosts;
 pub use self::live::Live;
@@ -170,6 +169,20 @@ impl Route {
                 key::of(parts, head, client).map_or(Way::LeastConnections, Way::Hash)
             }
         }
+    }
+}
+
+impl paths::Route for Route {
+    fn order(&self) -> usize {
+        self.order
+    }
+
+    fn regex(&self) -> Option<&PathRegex> {
+        self.regex.as_ref()
+    }
+
+    fn conditions(&self) -> &Conditions {
+        &self.conditions
     }
 }
 

@@ -13,6 +13,7 @@
 //! are watched and reading them is not permitted. That permission is missing for another kind is no reason to show a
 //! world without it: nothing is published then, and proxies go on with what they have.
 
+pub mod once;
 mod prune;
 mod trouble;
 mod watch;

@@ -319,22 +319,25 @@ impl Remark {
 
 fn foreign(object: ObjectRef, node: &Node, api_version: &str, known: Option<Kind>) -> Item {
     let lines = Lines::new(node);
-    let (field, message, remedy) = match known {
+    let (severity, field, message, remedy) = match known {
         Some(kind) => (
+            Severity::Warning,
             "apiVersion",
             format!("{kind} of `{api_version}` is not read"),
             format!("write `apiVersion: {}`", version_of(kind)),
         ),
         None => {
-            let remedy = match nearest(&object.kind, Kind::ALL.map(Kind::as_str)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("read are: {}", Kind::ALL.map(Kind::as_str).join(", ")),
+            // A slip, or one of the many kinds that are others' business.
+            let (severity, remedy) = match nearest(&object.kind, Kind::ALL.map(Kind::as_str)) {
+                Some(near) => (Severity::Warning, format!("did you mean `{near}`?")),
+                None => (Severity::Info, format!("read are: {}", Kind::ALL.map(Kind::as_str).join(", "))),
             };
-            ("kind", format!("objects of kind `{}` ({api_version}) are not read", object.kind), remedy)
+            let message = format!("objects of kind `{}` ({api_version}) are not read", object.kind);
+            (severity, "kind", message, remedy)
         }
     };
     let line = lines.of(field);
-    Item::Foreign(remark(object, line, field, Severity::Warning).saying(&message, &remedy, "UnknownKind"))
+    Item::Foreign(remark(object, line, field, severity).saying(&message, &remedy, "UnknownKind"))
 }
 
 /// The one version of each kind that is read.

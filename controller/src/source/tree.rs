@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use super::catalogue::Scan;
 
 /// The longest file that is read.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
+pub(crate) const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// The most links that are followed one after another, as in the kernel.
 const MAX_LINKS: usize = 40;

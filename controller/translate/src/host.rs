@@ -84,7 +84,9 @@ pub(crate) fn arrange(
     let mut winners: Vec<_> = winners.into_values().collect();
     let tallies = (host == source).then_some(&mut arranged.tallies);
     let canaries = canary::assign(host, canaries.into_iter().map(|(_, canary)| canary), &winners, tallies);
-    winners.sort_by_key(|(age, candidate)| (candidate.tier, rank(candidate.route), *age));
+    winners.sort_by_key(|(age, candidate)| {
+        (candidate.tier, rank(&candidate.route.path, &candidate.route.conditions), *age)
+    });
     let last = winners.iter().position(|(_, candidate)| takes_everything(candidate.route));
     if let Some(last) = last {
         let (_, taker) = winners[last];
@@ -175,18 +177,18 @@ fn count(
 }
 
 /// In this order: see [`rank`].
-type Rank<'a> = (bool, Reverse<usize>, bool, Reverse<usize>, &'a str, Reverse<usize>);
+pub(crate) type Rank<'a> = (bool, Reverse<usize>, bool, Reverse<usize>, &'a str, Reverse<usize>);
 
 /// Exact paths first, then the longest prefix, then more conditions. Two prefixes that match one path are prefixes of
 /// one another, so the longer in bytes is the longer in segments. A regular expression counts as the prefix that it
 /// begins with, and comes behind a prefix of that length; of several the longest text comes first, as in ingress-nginx.
-fn rank(route: &DraftRoute) -> Rank<'_> {
-    let conditions = Reverse(route.conditions.count());
-    match &route.path {
+pub(crate) fn rank<'a>(path: &'a PathMatch, conditions: &Conditions) -> Rank<'a> {
+    let conditions = Reverse(conditions.count());
+    match path {
         PathMatch::Exact(path) => (false, Reverse(0), false, Reverse(0), path, conditions),
         PathMatch::Prefix(path) => (true, Reverse(path.len()), false, Reverse(0), path, conditions),
         PathMatch::Regex(pattern) => {
-            let literal = Reverse(route.path.literal().len());
+            let literal = Reverse(path.literal().len());
             (true, literal, true, Reverse(pattern.len()), pattern, conditions)
         }
     }

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 use crate::{conditions, policy, tls};
 
 /// What `RouteId` calls the route of `spec.defaultBackend`.
-const DEFAULT_BACKEND: &str = "defaultBackend";
+pub(crate) const DEFAULT_BACKEND: &str = "defaultBackend";
 
 /// The field of remarks that are about a setting, whichever key it came by.
 const ANNOTATIONS: &str = "metadata.annotations";

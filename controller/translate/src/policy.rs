@@ -24,6 +24,27 @@ pub(crate) struct Unusable {
     pub(crate) remedy: &'static str,
 }
 
+/// What holds where nobody says anything else, as a layer below all others. `has_tls`: the route's host has a
+/// certificate.
+pub(crate) fn built_in(has_tls: bool) -> PolicyPatch {
+    let Timeouts { connect, handshake, idle, send, request } = Timeouts::default();
+    let duration = |Millis(millis)| Duration::from_secs(millis / 1_000);
+    PolicyPatch {
+        timeouts: TimeoutsPatch {
+            connect: duration(connect),
+            handshake: duration(handshake),
+            idle: duration(idle),
+            send: duration(send),
+            request: duration(request),
+        },
+        load_balancing: LoadBalancingPatch { policy: None, hash_on: None },
+        max_body: Some(0),
+        redirect: Some(if has_tls { policy::Redirect::WithCertificate } else { policy::Redirect::Never }),
+        access_log: Some(true),
+        ..PolicyPatch::default()
+    }
+}
+
 /// Takes a path out of a layer that has the form of one and that no request could have: a proxy could not build a
 /// host with it, and others may have routes there.
 pub(crate) fn take_unusable(patch: &mut PolicyPatch) -> Option<Unusable> {
@@ -168,6 +189,18 @@ mod tests {
         assert_eq!(balance(Some(LoadBalancing::ConsistentHash), None), address);
         assert_eq!(balance(None, Some(Vec::new())), address);
         assert_eq!(balance(Some(LoadBalancing::RoundRobin), header()), Balance::RoundRobin);
+    }
+
+    #[test]
+    fn what_is_built_in_is_what_holds_without_any_layer() {
+        let nothing = PolicyPatch::default();
+        for has_tls in [false, true] {
+            let built_in = built_in(has_tls);
+            assert_eq!(timeouts(&built_in.timeouts), timeouts(&nothing.timeouts));
+            assert_eq!(balance(&built_in.load_balancing), balance(&nothing.load_balancing));
+            assert_eq!(redirect(built_in.redirect, has_tls), redirect(None, has_tls));
+            assert_eq!(built_in.max_body.filter(|bytes| *bytes > 0), None);
+        }
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Who may come in: by the client's network, and for browsers by the page that asks.
 
 use ipnet::IpNet;
+use serde::{Serialize, Serializer};
 
 use crate::origin::Origin;
 
 /// What one layer says about who may come in. An empty list asks for nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct AccessPatch {
     /// Networks of clients that are let in; all others are not.
     pub allow: Option<Guard<Vec<IpNet>>>,
@@ -22,6 +24,16 @@ pub enum Guard<T> {
     Holds(T),
     /// It does not read, so nobody is let in, unless a layer above says something else in its place.
     Unreadable,
+}
+
+/// As what it holds: a text in its place says that it does not read.
+impl<T: Serialize> Serialize for Guard<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Holds(value) => value.serialize(serializer),
+            Self::Unreadable => serializer.serialize_str("unreadable: nobody is let in"),
+        }
+    }
 }
 
 impl AccessPatch {

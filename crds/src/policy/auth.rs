@@ -2,13 +2,15 @@
 
 mod url;
 
+use serde::Serialize;
+
 pub use url::{Piece, Template, Url, Variable};
 
 use super::headers::FRAMING;
 use crate::duration::Duration;
 
 /// How a client proves that it may come in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Auth {
     /// It need not, whatever a lower layer says.
     None,
@@ -21,7 +23,8 @@ pub enum Auth {
 }
 
 /// User names and passwords of a Secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Basic {
     /// A Secret in the object's namespace.
     pub secret: String,
@@ -34,7 +37,7 @@ pub struct Basic {
 }
 
 /// How a Secret holds users.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum UsersForm {
     /// Its key `auth` is a file of htpasswd.
     #[default]
@@ -44,7 +47,8 @@ pub enum UsersForm {
 }
 
 /// An authentication service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct External {
     /// Where it is.
     pub target: Target,
@@ -64,7 +68,7 @@ pub struct External {
 }
 
 /// Where an authentication service is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Target {
     /// A Service in the object's namespace.
     Service {
@@ -80,7 +84,7 @@ pub enum Target {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum ServicePort {
     /// By its number.
     Number(i32),
@@ -89,7 +93,8 @@ pub enum ServicePort {
 }
 
 /// Where browsers log in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SignIn {
     /// The page.
     pub url: Template,

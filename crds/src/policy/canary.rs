@@ -1,8 +1,11 @@
 //! An Ingress that takes a part of another's requests: ingress-nginx's canaries. A WsRoute has weights, and matches on
 //! fields, for the same.
 
+use serde::Serialize;
+
 /// What the annotations of one Ingress say of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CanaryPatch {
     /// It is one. Nothing else counts where it is not.
     pub enabled: Option<bool>,

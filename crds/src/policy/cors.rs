@@ -2,10 +2,13 @@
 //!
 //! It is not a check of the Origin: whoever is not a browser, and every WebSocket, comes in all the same.
 
+use serde::{Serialize, Serializer};
+
 use crate::grammar;
 
 /// What one layer says about cross-origin requests. Each list is taken whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct CorsPatch {
     /// Who may ask. Without any, nothing is said to browsers, and what backends say is passed on.
     pub allow_origins: Option<Vec<CorsOrigin>>,
@@ -49,6 +52,17 @@ impl CorsOrigin {
             Some(("", "")) => Self::Any,
             Some((before, after)) => Self::Wildcard { before: before.into(), after: after.into() },
         })
+    }
+}
+
+/// As it is written.
+impl Serialize for CorsOrigin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("*"),
+            Self::Exact(origin) => serializer.serialize_str(origin),
+            Self::Wildcard { before, after } => serializer.collect_str(&format_args!("{before}*{after}")),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! Fields of requests and responses that a route sets, adds or removes, and which fields are nobody's to change.
 
+use serde::Serialize;
+
 /// What one layer says about fields.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HeadersPatch {
     /// Of requests, as the backend gets them.
     pub request: ChangesPatch,
@@ -10,7 +13,8 @@ pub struct HeadersPatch {
 }
 
 /// What one layer says about the fields of one direction. Each list is taken whole.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ChangesPatch {
     /// In place of every field of these names.
     pub set: Option<Vec<Field>>,
@@ -24,7 +28,8 @@ pub struct ChangesPatch {
 pub type Field = (String, String);
 
 /// What one layer says about Strict-Transport-Security.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HstsPatch {
     /// In seconds. Without it nothing is sent.
     pub max_age: Option<u64>,

@@ -1,7 +1,10 @@
 //! Where clients are sent instead of to a backend, as ingress-nginx says it.
 
+use serde::Serialize;
+
 /// What one layer says about it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RedirectsPatch {
     /// For good.
     pub permanent: Option<Vec<LocationPart>>,
@@ -16,7 +19,7 @@ pub struct RedirectsPatch {
 }
 
 /// A piece of where clients are sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum LocationPart {
     /// As it is.
     Text(String),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::lines::Fault;
 use super::weakness::{Weakness, tolerated};
-use super::{MAX_FIELDS, MAX_HEAD};
+use super::{MAX_FIELDS, MAX_HEAD, is_token, trim};
 
 /// The fields of a head or of a trailer section.
 #[derive(Clone, Default)]
@@ -62,7 +62,7 @@ impl Fields {
 
     /// The members of all comma-separated lists of that name, trimmed, without empty ones (RFC 9110 §5.6.1).
     pub(crate) fn tokens(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.get_all(name).flat_map(|value| value.split(|&b| b == b',')).map(trim).filter(|t| !t.is_empty())
+        routing::text::tokens(self.get_all(name))
     }
 
     /// These fields without those whose name is refused.
@@ -147,27 +147,6 @@ fn name(written: &[u8]) -> Result<&[u8], Fault> {
 /// How far `part`, a subslice, stands behind the start of `whole`.
 fn offset(whole: &[u8], part: &[u8]) -> usize {
     part.as_ptr() as usize - whole.as_ptr() as usize
-}
-
-/// Without optional white space on either side.
-pub(crate) fn trim(value: &[u8]) -> &[u8] {
-    let start = value.iter().position(|b| !is_blank(*b)).unwrap_or(value.len());
-    let end = value.iter().rposition(|b| !is_blank(*b)).map_or(start, |last| last + 1);
-    &value[start..end]
-}
-
-fn is_blank(byte: u8) -> bool {
-    byte == b' ' || byte == b'\t'
-}
-
-/// Whether this is a token (RFC 9110 §5.6.2).
-pub(crate) fn is_token(text: &[u8]) -> bool {
-    !text.is_empty() && text.iter().all(|b| is_token_byte(*b))
-}
-
-/// Whether a token may have this byte.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// A field's name in lower case, and without the underscores that servers after the manner of CGI take for hyphens.

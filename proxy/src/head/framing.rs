@@ -3,7 +3,7 @@
 
 use super::lines::Fault;
 use super::weakness::{Weakness, tolerated};
-use super::{Fields, MAX_FIELDS, Version, is_token};
+use super::{Fields, MAX_FIELDS, Version, is_token, trim};
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +76,7 @@ fn chunked(fields: &Fields, version: Version) -> Result<bool, Fault> {
 
 /// A known way to delimit with a coding that we do not know is 501 (RFC 9112 §6.1), everything else is 400.
 fn other_coding(value: &[u8]) -> Fault {
-    let mut codings: Vec<&[u8]> = value.split(|b| *b == b',').map(super::fields::trim).collect();
+    let mut codings: Vec<&[u8]> = value.split(|b| *b == b',').map(trim).collect();
     let last = codings.pop().unwrap_or_default();
     let chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
     if chunked(last) && codings.iter().all(|coding| is_token(coding) && !chunked(coding)) {

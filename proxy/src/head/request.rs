@@ -2,10 +2,11 @@
 //! long the message is.
 
 use bytes::Bytes;
+use routing::text::Authority;
 
 use super::framing::{declared, keep_alive};
 use super::lines::{Fault, Lines};
-use super::target::{Authority, Target, TargetAuthority, authority, parse_target};
+use super::target::{Target, TargetAuthority, authority, parse_target};
 use super::weakness::{Weakness, tolerated};
 use super::{Fields, Framing, Head, MAX_HEAD, Method, Refusal, Section, Version, is_token};
 

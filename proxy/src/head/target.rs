@@ -1,10 +1,6 @@
-//! Request targets (RFC 9112 §3.2), authorities and paths (RFC 3986).
-//!
-//! Characters: those of RFC 3986, and those that browsers send as they are because the URL standard
-//! (url.spec.whatwg.org, percent-encode sets) does not encode them: `[ ] ^ { | }`, in a query also `` ` `` and
-//! `\`. Everything else is refused: controls, space, DEL, `" < >`, `#`, and bytes beyond ASCII.
+//! Request targets (RFC 9112 §3.2). Characters, authorities and paths are [`routing::text`]'s.
 
-use std::net::Ipv6Addr;
+use routing::text::{self, Authority, BadPath, is_target_byte};
 
 use super::Method;
 use super::lines::Fault;
@@ -36,17 +32,6 @@ impl TargetAuthority {
     }
 }
 
-/// A host with an optional port.
-#[derive(Debug)]
-pub(crate) struct Authority {
-    /// As it was written.
-    pub(crate) text: String,
-    /// Lower case, without port and trailing dot.
-    pub(crate) host: String,
-    /// The port, when it was written.
-    pub(crate) port: Option<u16>,
-}
-
 /// Origin form, absolute form, or `*` of OPTIONS.
 pub(super) fn parse_target(method: &Method, target: &[u8]) -> Result<Target, Fault> {
     if target.starts_with(b"/") {
@@ -73,7 +58,7 @@ fn asterisk() -> Target {
 }
 
 fn origin(target: &[u8]) -> Result<Target, Fault> {
-    let whole = text(target)?;
+    let whole = whole(target)?;
     let path = whole.split_once('?').map_or(whole, |(path, _)| path);
     Ok(Target { path: normalise(path)?, upstream: whole.to_owned(), authority: None })
 }
@@ -110,7 +95,7 @@ fn target_authority(written: &[u8]) -> Result<Authority, Fault> {
 }
 
 /// The target as text, when it has only characters that targets may have.
-fn text(target: &[u8]) -> Result<&str, Fault> {
+fn whole(target: &[u8]) -> Result<&str, Fault> {
     let query = memchr::memchr(b'?', target).unwrap_or(target.len());
     let wrong = target.iter().enumerate().find(|(at, byte)| !is_target_byte(**byte, *at > query));
     match wrong {
@@ -123,94 +108,19 @@ fn text(target: &[u8]) -> Result<&str, Fault> {
         .map_err(|_| Fault::new(400, "the request target has a character that must be encoded"))
 }
 
-fn is_target_byte(byte: u8, in_query: bool) -> bool {
-    is_unreserved(byte)
-        || b"%!$&'()*+,;=:@/?[]^{|}".contains(&byte)
-        || (in_query && (byte == b'`' || byte == b'\\'))
-}
-
-fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
-}
-
 /// The path for matching. Servers disagree about a path that climbs above the root, so it is refused.
 fn normalise(path: &str) -> Result<String, Fault> {
-    let decoded = decode_unreserved(path)?;
-    let mut segments: Vec<&str> = Vec::new();
-    let mut rest = decoded.strip_prefix('/').unwrap_or(&decoded).split('/').peekable();
-    while let Some(segment) = rest.next() {
-        let last = rest.peek().is_none();
-        match segment {
-            ".." if segments.pop().is_none() && !tolerated(Weakness::AboveRoot) => {
-                return Err(Fault::new(400, "the path climbs above the root"));
-            }
-            "." | ".." if last => segments.push(""),
-            "." | ".." => {}
-            _ => segments.push(segment),
-        }
+    match text::normalise(path) {
+        Err(BadPath::AboveRoot) if tolerated(Weakness::AboveRoot) => Ok("/".to_owned()),
+        normal => normal.map_err(|why| Fault::new(400, why.message())),
     }
-    Ok(format!("/{}", segments.join("/")))
 }
 
-/// Decodes what need not be encoded and writes the rest in upper case (RFC 3986 §6.2.2). `%00` is refused, since
-/// programs in C see a path's end in it.
-fn decode_unreserved(path: &str) -> Result<String, Fault> {
-    let mut decoded = String::with_capacity(path.len());
-    let mut rest = path;
-    while let Some((plain, encoded)) = rest.split_once('%') {
-        let (digits, behind) = encoded.split_at_checked(2).ok_or(BAD_ENCODING)?;
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) || digits == "00" {
-            return Err(BAD_ENCODING);
-        }
-        decoded.push_str(plain);
-        match u8::from_str_radix(digits, 16) {
-            Ok(byte) if is_unreserved(byte) => decoded.push(char::from(byte)),
-            _ => {
-                decoded.push('%');
-                decoded.push_str(&digits.to_ascii_uppercase());
-            }
-        }
-        rest = behind;
-    }
-    decoded.push_str(rest);
-    Ok(decoded)
-}
-
-const BAD_ENCODING: Fault =
-    Fault::new(400, "the path has a percent sign without two hexadecimal digits, or %00");
-
-/// A host with an optional port, when it is one: a name of letters, digits, hyphens and underscores, an IPv4
-/// address, or an IPv6 address in brackets. Other forms that RFC 3986 would allow (percent-encoded names, future
-/// IP versions, zones) are no hosts that anybody can route.
-pub(crate) fn authority(text: &[u8]) -> Option<Authority> {
-    let text = std::str::from_utf8(text).ok()?;
-    let literal_end = if text.starts_with('[') { text.find(']')? + 1 } else { 0 };
-    let (host, port) = match text[literal_end..].split_once(':') {
-        Some((rest, port)) => (&text[..literal_end + rest.len()], Some(port)),
-        None => (text, None),
-    };
-    let host = if literal_end > 0 { literal(host)? } else { name(host)? };
-    let port = port.filter(|digits| !digits.is_empty()).map(parse_port);
-    if port == Some(None) {
-        return None;
-    }
-    Some(Authority { text: text.to_owned(), host, port: port.flatten() })
-}
-
-fn literal(host: &str) -> Option<String> {
-    let address = host.strip_prefix('[')?.strip_suffix(']')?;
-    address.parse::<Ipv6Addr>().ok()?;
-    Some(host.to_ascii_lowercase())
-}
-
-fn name(host: &str) -> Option<String> {
-    let name = host.strip_suffix('.').unwrap_or(host);
-    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let whole =
-        name.len() <= 253 && name.split('.').all(|label| !label.is_empty() && label.bytes().all(legal));
-    (whole || tolerated(Weakness::MalformedHost)).then(|| name.to_ascii_lowercase())
-}
-
-fn parse_port(digits: &str) -> Option<u16> {
-    digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+/// A host with an optional port, [when it is one](text::authority).
+pub(crate) fn authority(written: &[u8]) -> Option<Authority> {
+    text::authority(written).or_else(|| {
+        let text =
+            std::str::from_utf8(written).ok().filter(|_| tolerated(Weakness::MalformedHost))?.to_owned();
+        Some(Authority { host: text.to_ascii_lowercase(), text, port: None })
+    })
 }

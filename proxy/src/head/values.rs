@@ -5,53 +5,15 @@ use std::borrow::Cow;
 use super::Head;
 
 impl Head {
-    /// The first value of a query parameter, decoded as forms are (url.spec.whatwg.org, urlencoded parsing): `+` is a
-    /// space, an escape that is none stays as it is, a parameter without `=` has an empty value. The bytes need not be
-    /// text. Names are decoded too and compared exactly.
+    /// The first value of a [query parameter](routing::text::query_parameter).
     pub fn query_parameter(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        let parameters = self.query()?.split('&').filter(|parameter| !parameter.is_empty());
-        parameters
-            .map(|parameter| parameter.split_once('=').unwrap_or((parameter, "")))
-            .find(|(written, _)| *decoded(written) == *name.as_bytes())
-            .map(|(_, value)| decoded(value))
+        routing::text::query_parameter(self.query()?, name)
     }
 
-    /// The value of the first cookie of that name (RFC 6265 §4.2), as it was sent: quotes and escapes belong to it.
-    /// Names are compared exactly.
+    /// The value of the first [cookie](routing::text::cookie) of that name.
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
-        let pairs = self.fields.get_all("cookie").flat_map(|line| line.split(|byte| *byte == b';'));
-        pairs
-            .filter_map(|pair| {
-                let equals = memchr::memchr(b'=', pair)?;
-                Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
-            })
-            .find(|(written, _)| *written == name.as_bytes())
-            .map(|(_, value)| value)
+        routing::text::cookie(self.fields.get_all("cookie"), name)
     }
-}
-
-fn decoded(written: &str) -> Cow<'_, [u8]> {
-    let bytes = written.as_bytes();
-    if memchr::memchr2(b'%', b'+', bytes).is_none() {
-        return Cow::Borrowed(bytes);
-    }
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((&first, behind)) = rest.split_first() {
-        let escaped = (first == b'%').then(|| behind.first_chunk().copied().and_then(escape)).flatten();
-        decoded.push(match first {
-            b'+' => b' ',
-            first => escaped.unwrap_or(first),
-        });
-        rest = if escaped.is_some() { &behind[2..] } else { behind };
-    }
-    Cow::Owned(decoded)
-}
-
-fn escape(digits: [u8; 2]) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    let [high, low] = digits.map(digit);
-    u8::try_from(high? * 16 + low?).ok()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use imbl::{HashMap, OrdMap};
+use routing::paths::{Paths, Place};
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
     Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef, PathMatch,
@@ -19,7 +20,6 @@ use snapshot::{
 
 use super::check::Prepared;
 use super::hosts::{Host, Tls};
-use super::paths::{Paths, Place};
 use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::access::Access;
 use crate::auth::Auth;
@@ -302,7 +302,7 @@ impl Builder<'_> {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
-        let mut paths = Paths::new();
+        let mut paths = Paths::default();
         for (order, (route, prepared)) in host.routes.into_iter().zip(prepared).enumerate() {
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
                 place.push(self.route(order, route, prepared));
@@ -327,7 +327,7 @@ impl Builder<'_> {
             path,
             snapshot::Action::Broken(reason),
         );
-        let mut paths = Paths::new();
+        let mut paths = Paths::default();
         if let Some(mut place) = paths.place(&route.path) {
             place.push(self.route(0, route, Prepared::default()));
         }

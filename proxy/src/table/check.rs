@@ -1,12 +1,11 @@
 //! What a host's section must keep to so that it can be served.
 
+use routing::conditions::{Conditions, Value, field_name};
 use snapshot::{Balance, Forward, HashPart, HostPattern, LocationPart, PathMatch, RedirectTo};
 
-use super::conditions::{Conditions, Value};
 use crate::auth::Auth;
 use crate::fields::Fields;
 use crate::forward::Rewrite;
-use crate::head::is_token;
 use crate::path_regex::PathRegex;
 
 /// What was made ready of a route while it was looked at.
@@ -97,11 +96,4 @@ fn redirects(route: &snapshot::Route) -> Result<(), String> {
         return Err("it sends clients nowhere".to_owned());
     }
     Ok(())
-}
-
-pub(super) fn field_name(name: &str) -> Result<(), String> {
-    if is_token(name.as_bytes()) && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Ok(());
-    }
-    Err(format!("{name:?} is no field name in lower case"))
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use snapshot::{CanaryHeader, UpstreamId, WeightedUpstream};
+use routing::canary::Decider;
+use snapshot::{UpstreamId, WeightedUpstream};
 
-use super::conditions::{self, Value};
 use crate::head::Head;
 use crate::upstream::{Choice, Upstream, Way, Weighted};
 
@@ -19,18 +19,10 @@ pub struct Forward {
 
 #[derive(Clone, Debug)]
 struct Canary {
-    header: Option<Header>,
-    cookie: Option<String>,
+    decider: Decider,
     weight: u32,
     total: u32,
     backends: Vec<Weighted>,
-}
-
-#[derive(Clone, Debug)]
-struct Header {
-    name: String,
-    /// Absent: `always` and `never` decide.
-    value: Option<Value>,
 }
 
 impl Forward {
@@ -50,8 +42,7 @@ impl Forward {
         let snapshot::Forward { backends, canary, standby } = forward;
         let standby = standby.map(|upstream| WeightedUpstream { upstream, weight: 1 });
         let canary = canary.map(|canary| Canary {
-            header: canary.header.and_then(Header::new),
-            cookie: canary.cookie,
+            decider: Decider::new(canary.header, canary.cookie),
             weight: canary.weight,
             total: canary.total,
             backends: weighted(canary.backends),
@@ -81,31 +72,7 @@ impl Forward {
 impl Canary {
     /// Whether this request is the canary's. Chance decides where the request does not.
     fn takes(&self, head: &Head) -> bool {
-        self.decided_by(head).unwrap_or_else(|| fastrand::u32(..self.total) < self.weight)
-    }
-
-    fn decided_by(&self, head: &Head) -> Option<bool> {
-        let by_header = self.header.as_ref().and_then(|Header { name, value }| match value {
-            Some(value) => conditions::has(head, name, value).then_some(true),
-            None => always_or_never(head.fields.get(name)),
-        });
-        by_header.or_else(|| always_or_never(head.cookie(self.cookie.as_deref()?)))
-    }
-}
-
-impl Header {
-    /// None where its value cannot be asked: such a section is not served.
-    fn new(header: CanaryHeader) -> Option<Self> {
-        let value = header.value.map(Value::new).transpose().ok()?;
-        Some(Self { name: header.name, value })
-    }
-}
-
-fn always_or_never(value: Option<&[u8]>) -> Option<bool> {
-    match value? {
-        b"always" => Some(true),
-        b"never" => Some(false),
-        _ => None,
+        self.decider.decide(head).unwrap_or_else(|| fastrand::u32(..self.total) < self.weight)
     }
 }
 

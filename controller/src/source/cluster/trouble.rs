@@ -41,7 +41,7 @@ fn cause_of(status: &Status) -> Cause {
 
 /// The remark about a failure. What does not depend on the watch reads the same for all of them.
 pub(super) fn remark(error: &Error, watch: &Position) -> Diagnostic {
-    let resource = resource(watch);
+    let resource = resource(watch.kind);
     let place = match &watch.namespace {
         Some(namespace) => format!(" in namespace {namespace}"),
         None => String::new(),
@@ -96,8 +96,8 @@ fn diagnostic(reason: &str, message: String, remedy: String) -> Diagnostic {
 }
 
 /// As RBAC names it.
-fn resource(watch: &Position) -> &'static str {
-    match watch.kind {
+pub(super) fn resource(kind: translate::Kind) -> &'static str {
+    match kind {
         translate::Kind::Ingress => "ingresses.networking.k8s.io",
         translate::Kind::IngressClass => "ingressclasses.networking.k8s.io",
         translate::Kind::WsRoute => "wsroutes.longhaul.dev",

@@ -3,6 +3,10 @@
 //! Of nginx's variables only those are known that are seen in the field. A host is never made of what a client says,
 //! but for `$host` whole: else who asks would choose who decides.
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
 use crate::grammar;
 
 /// A text with places for what a request says.
@@ -93,6 +97,53 @@ impl Template {
     /// Whether it is all text.
     pub fn is_literal(&self) -> bool {
         self.0.iter().all(|piece| matches!(piece, Piece::Text(_)))
+    }
+}
+
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Variable(variable) => write!(f, "{variable}"),
+        })
+    }
+}
+
+impl fmt::Display for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("${host}"),
+            Self::Authority => f.write_str("${http_host}"),
+            Self::Target => f.write_str("${request_uri}"),
+            Self::EscapedTarget => f.write_str("${escaped_request_uri}"),
+            Self::Scheme => f.write_str("${scheme}"),
+            Self::Method => f.write_str("${request_method}"),
+            Self::Client => f.write_str("${remote_addr}"),
+            Self::Header(name) => write!(f, "${{http_{}}}", name.replace('-', "_")),
+            Self::Argument(name) => write!(f, "${{arg_{name}}}"),
+            Self::Cookie(name) => write!(f, "${{cookie_{name}}}"),
+        }
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}{}", self.host.as_deref().unwrap_or("${host}"), self.port, self.target)
+    }
+}
+
+/// As it is written.
+impl Serialize for Template {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// As it is written.
+impl Serialize for Url {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

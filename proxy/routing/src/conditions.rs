@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use regex::bytes::Regex;
 use snapshot::{ValueMatch, pattern};
 
-use crate::head::{Head, is_token};
+use crate::Request;
 use crate::networks::Networks;
+use crate::text::{is_token, tokens};
 
 /// A value that is longer fits no regular expression: what one costs follows the length.
 const LONGEST_FOR_REGEX: usize = 4096;
@@ -30,18 +31,21 @@ struct Condition {
 
 /// What a value must be.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub enum Value {
+    /// It is this.
     Exact(String),
+    /// It begins with this.
     Prefix(String),
+    /// It fits this.
     Regex(Regex),
 }
 
 impl Conditions {
     /// Those of a section, or what is wrong with them, for people.
-    pub(super) fn new(written: snapshot::Conditions) -> Result<Self, String> {
+    pub fn new(written: snapshot::Conditions) -> Result<Self, String> {
         let count = written.count();
         let snapshot::Conditions { headers, query, subprotocols, clients } = written;
-        headers.iter().try_for_each(|condition| super::check::field_name(&condition.name))?;
+        headers.iter().try_for_each(|condition| field_name(&condition.name))?;
         if query.iter().any(|condition| condition.name.is_empty()) {
             return Err("a query parameter has no name".to_owned());
         }
@@ -56,7 +60,7 @@ impl Conditions {
     }
 
     /// Whether every request fulfils them.
-    pub(super) fn ask_for_nothing(&self) -> bool {
+    pub fn ask_for_nothing(&self) -> bool {
         self.count == 0
     }
 
@@ -66,12 +70,46 @@ impl Conditions {
     /// server that knows one value for a name would see it; so a line that somebody adds never makes two routes fit.
     /// Of a query parameter the first value counts, decoded. A name that the request does not have fulfils nothing,
     /// not even an empty value.
-    pub(super) fn hold(&self, head: &Head, client: IpAddr) -> bool {
-        self.clients.as_ref().is_none_or(|clients| clients.contains(client))
-            && subprotocols_hold(&self.subprotocols, head)
-            && self.headers.iter().all(|condition| has(head, &condition.name, &condition.value))
-            && self.query.iter().all(|condition| condition.parameter_holds(head))
+    pub fn hold(&self, request: &impl Request, client: IpAddr) -> bool {
+        self.unmet(request, client).is_none()
     }
+
+    /// The first of them that does not hold.
+    pub fn unmet(&self, request: &impl Request, client: IpAddr) -> Option<Unmet<'_>> {
+        if self.clients.as_ref().is_some_and(|clients| !clients.contains(client)) {
+            return Some(Unmet::Client);
+        }
+        if !subprotocols_hold(&self.subprotocols, request) {
+            return Some(Unmet::Subprotocol);
+        }
+        let header = self.headers.iter().find(|condition| !has(request, &condition.name, &condition.value));
+        if let Some(condition) = header {
+            return Some(Unmet::Header(&condition.name));
+        }
+        let parameter = self.query.iter().find(|condition| !condition.parameter_holds(request));
+        parameter.map(|condition| Unmet::QueryParameter(&condition.name))
+    }
+}
+
+/// What a request lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmet<'a> {
+    /// Its client is of none of the networks.
+    Client,
+    /// It offers none of the subprotocols.
+    Subprotocol,
+    /// The field of this name is absent, or has another value.
+    Header(&'a str),
+    /// The query parameter of this name is absent, or has another value.
+    QueryParameter(&'a str),
+}
+
+/// Whether this is a field's name as a section has it; else what is wrong with it, for people.
+pub fn field_name(name: &str) -> Result<(), String> {
+    if is_token(name.as_bytes()) && !name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    Err(format!("{name:?} is no field name in lower case"))
 }
 
 impl Condition {
@@ -79,15 +117,15 @@ impl Condition {
         Ok(Self { name: written.name, value: Value::new(written.value)? })
     }
 
-    fn parameter_holds(&self, head: &Head) -> bool {
-        let value = head.query_parameter(&self.name);
+    fn parameter_holds(&self, request: &impl Request) -> bool {
+        let value = request.query_parameter(&self.name);
         value.is_some_and(|value| self.value.fits(std::iter::once(&*value)))
     }
 }
 
 /// Whether a request has a field of this name, with such a value.
-pub(super) fn has(head: &Head, name: &str, value: &Value) -> bool {
-    let mut lines = head.fields.get_all(name);
+pub fn has(request: &impl Request, name: &str, value: &Value) -> bool {
+    let mut lines = request.lines(name);
     lines.next().is_some_and(|first| {
         let further = lines.flat_map(|line| [&b", "[..], line]);
         value.fits(std::iter::once(first).chain(further))
@@ -96,7 +134,7 @@ pub(super) fn has(head: &Head, name: &str, value: &Value) -> bool {
 
 impl Value {
     /// What a section says, or what is wrong with it, for people.
-    pub(super) fn new(written: ValueMatch) -> Result<Self, String> {
+    pub fn new(written: ValueMatch) -> Result<Self, String> {
         Ok(match written {
             ValueMatch::Exact(text) => Self::Exact(text),
             ValueMatch::Prefix(text) => Self::Prefix(text),
@@ -128,11 +166,9 @@ impl Value {
 }
 
 /// One that is offered is wanted (RFC 6455 §4.1); they are compared exactly.
-fn subprotocols_hold(wanted: &[String], head: &Head) -> bool {
+fn subprotocols_hold(wanted: &[String], request: &impl Request) -> bool {
     wanted.is_empty()
-        || head
-            .fields
-            .tokens("sec-websocket-protocol")
+        || tokens(request.lines("sec-websocket-protocol"))
             .any(|offered| wanted.iter().any(|wanted| wanted.as_bytes() == offered))
 }
 
@@ -141,11 +177,11 @@ mod tests {
     use snapshot::{Condition, Conditions};
 
     use super::*;
-    use crate::head::RequestParser;
+    use crate::Sketch;
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
 
-    fn hold(conditions: &Conditions, head: &Head) -> bool {
+    fn hold(conditions: &Conditions, head: &Sketch) -> bool {
         super::Conditions::new(conditions.clone()).unwrap().hold(head, CLIENT)
     }
 
@@ -153,9 +189,8 @@ mod tests {
         ValueMatch::Regex(text.to_owned())
     }
 
-    fn head(lines: &str) -> Head {
-        let request = format!("GET /?v=2&w=%62lue&v=3 HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
-        RequestParser::default().parse(request.as_bytes()).unwrap().unwrap().0
+    fn head(lines: &str) -> Sketch {
+        Sketch::of("a", "/?v=2&w=%62lue&v=3", lines)
     }
 
     fn condition(name: &str, value: ValueMatch) -> Vec<Condition> {

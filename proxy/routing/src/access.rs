@@ -9,7 +9,7 @@ mod origin;
 
 use std::net::IpAddr;
 
-use crate::head::Head;
+use crate::Request;
 use crate::networks::Networks;
 
 use self::origin::Origins;
@@ -41,7 +41,7 @@ impl Access {
     }
 
     /// Whether the page that this handshake comes from, if any, may open a WebSocket.
-    pub fn lets_open(&self, handshake: &Head) -> bool {
+    pub fn lets_open(&self, handshake: &impl Request) -> bool {
         self.origins.as_ref().is_none_or(|origins| origins.fit(handshake))
     }
 }

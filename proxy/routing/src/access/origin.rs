@@ -2,7 +2,8 @@
 
 use snapshot::{OriginMatch, OriginPort};
 
-use crate::head::{Head, authority};
+use crate::Request;
+use crate::text::authority;
 
 /// No scheme, host name and port are longer together.
 const LONGEST: usize = 512;
@@ -56,16 +57,19 @@ impl Origins {
 
     /// Whether a handshake is let through. Without an Origin it comes from no page; with several, or with one that is
     /// none, from somebody who has something in mind.
-    pub(super) fn fit(&self, handshake: &Head) -> bool {
-        match handshake.fields.only("origin") {
-            Ok(None) => true,
-            Ok(Some(b"null")) => self.null,
-            Ok(Some(written)) => Origin::parse(written).is_some_and(|origin| self.has(&origin, handshake)),
-            Err(()) => false,
+    pub(super) fn fit(&self, handshake: &impl Request) -> bool {
+        let mut lines = handshake.lines("origin");
+        match (lines.next(), lines.next()) {
+            (None, _) => true,
+            (Some(b"null"), None) => self.null,
+            (Some(written), None) => {
+                Origin::parse(written).is_some_and(|origin| self.has(&origin, handshake))
+            }
+            (Some(_), Some(_)) => false,
         }
     }
 
-    fn has(&self, origin: &Origin, handshake: &Head) -> bool {
+    fn has(&self, origin: &Origin, handshake: &impl Request) -> bool {
         (self.same_host && origin.is_of(handshake))
             || self.exact.binary_search(origin).is_ok()
             || self.globs.iter().any(|glob| glob.fits(origin))
@@ -85,9 +89,9 @@ impl Origin {
 
     /// Whether it is the host and port that a request names. Where that names no port, it is the one that goes without
     /// saying, and so it must be here. The scheme may differ: TLS may end in front of us.
-    fn is_of(&self, request: &Head) -> bool {
-        let named = authority(request.authority.as_bytes()).and_then(|authority| authority.port);
-        self.host == request.host && self.port == named.or_else(|| default_port(&self.scheme))
+    fn is_of(&self, request: &impl Request) -> bool {
+        let named = authority(request.authority().as_bytes()).and_then(|authority| authority.port);
+        self.host == request.host() && self.port == named.or_else(|| default_port(&self.scheme))
     }
 }
 
@@ -138,11 +142,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::head::RequestParser;
+    use crate::Sketch;
 
-    fn handshake(host: &str, lines: &str) -> Head {
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
-        RequestParser::default().parse(request.as_bytes()).unwrap().unwrap().0
+    fn handshake(host: &str, lines: &str) -> Sketch {
+        Sketch::of(host, "/", lines)
     }
 
     fn of(scheme: &str, host: &str, port: OriginPort) -> OriginMatch {
