@@ -148,7 +148,7 @@ impl Controller {
             tasks.spawn(status::run(setup, silent.clone()));
         }
         tasks.spawn(quietly(overview::log_remarks(overview), stop.clone()));
-        tasks.spawn(quietly(reconciler.run(feed.changes), stop.clone()));
+        tasks.spawn(quietly(reconciler.run(feed.changes, feed.wanted), stop.clone()));
         let proxies = publisher.proxies();
         let (served, stopped) = (socket.clone(), stop.clone());
         tasks.spawn(async move {

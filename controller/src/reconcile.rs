@@ -3,7 +3,9 @@
 //! The first change goes at once; while more come, the world is translated at most every [`PACE`]. Changes of
 //! EndpointSlices alone go the short way: at most every [`ENDPOINT_PACE`], into the world that was translated last,
 //! past whatever waits for its turn. A batch with anything else in it stays together. Nothing is published before
-//! every kind is complete. A translation that panics is said and counted, and leaves what was published as it is;
+//! every kind is complete. A world that names Secrets of which nobody knows yet whether they exist waits for them: at the
+//! start as long as it takes, later at most [`HOLD`], so that no route is seen without its certificate and no slow
+//! read stops the others' changes. A translation that panics is said and counted, and leaves what was published as it is;
 //! endpoints go on changing in the last world that was translated.
 
 use std::any::Any;
@@ -29,6 +31,12 @@ pub const PACE: Duration = Duration::from_millis(100);
 
 /// The shortest time until endpoints alone are translated again: what comes meanwhile goes together.
 pub const ENDPOINT_PACE: Duration = Duration::from_millis(5);
+
+/// How long a world is held back for what it names and nobody has read yet.
+pub const HOLD: Duration = Duration::from_secs(2);
+
+/// What translation reads of those kinds of which only that is kept.
+pub type Wanted = OrdSet<ObjectRef>;
 
 /// A translation that remembers the last one, to follow it at the cost of what changed.
 pub type Translate = Box<dyn FnMut(&Store, &Settings) -> Outcome + Send>;
@@ -92,8 +100,47 @@ pub struct Reconciler {
     behind: bool,
     world: Waiting,
     endpoints: Waiting,
+    reads: Reads,
     /// What there is to say while `shown` is behind, or cannot be translated itself.
     panicked: Option<Diagnostic>,
+}
+
+/// What a translation named that nobody has read yet.
+#[derive(Debug, Default)]
+struct Reads {
+    /// Since when the world is held back for some of it.
+    held: Option<Instant>,
+    /// What is not waited for any more.
+    given_up: OrdSet<ObjectRef>,
+    wanted: watch::Sender<Wanted>,
+}
+
+impl Reads {
+    /// Says what is wanted, and whether the world has to wait for it.
+    fn must_wait(&mut self, outcome: &Outcome, now: Instant, is_first: bool) -> bool {
+        self.wanted.send_if_modified(|known| {
+            let differs = !known.ptr_eq(&outcome.wanted) && *known != outcome.wanted;
+            known.clone_from(&outcome.wanted);
+            differs
+        });
+        let unread = &outcome.unread;
+        self.given_up = self.given_up.clone().intersection(unread.clone());
+        if unread.len() == self.given_up.len() {
+            self.held = None;
+            return false;
+        }
+        let since = *self.held.get_or_insert(now);
+        if is_first || now < since + HOLD {
+            return true;
+        }
+        (self.held, self.given_up) = (None, unread.clone());
+        false
+    }
+
+    /// When the world is held back no longer.
+    fn until(&self) -> Option<Instant> {
+        self.held.map(|since| since + HOLD)
+    }
 }
 
 /// Changes that are not translated yet.
@@ -138,6 +185,7 @@ impl Reconciler {
             behind: false,
             world: Waiting::default(),
             endpoints: Waiting::default(),
+            reads: Reads::default(),
             panicked: None,
         }
     }
@@ -147,10 +195,13 @@ impl Reconciler {
         self.view.subscribe()
     }
 
-    /// Runs until the source ends.
-    pub async fn run(mut self, mut changes: mpsc::Receiver<Batch>) {
+    /// Runs until the source ends, which is told what is wanted of it.
+    pub async fn run(mut self, mut changes: mpsc::Receiver<Batch>, wanted: watch::Sender<Wanted>) {
+        self.reads.wanted = wanted;
         let [mut world, mut endpoints] = [Instant::now(); 2];
         loop {
+            // Nothing is due at the start: there it waits for what it wants.
+            let held = self.reads.until().filter(|_| self.shown.is_some());
             let way = tokio::select! {
                 biased;
                 batch = changes.recv() => match batch {
@@ -162,6 +213,7 @@ impl Reconciler {
                 },
                 () = tokio::time::sleep_until(world), if self.world.due && self.store.synced() => Way::World,
                 () = tokio::time::sleep_until(endpoints), if self.endpoints.due => Way::Endpoints,
+                () = tokio::time::sleep_until(held.unwrap_or(world)), if held.is_some() => Way::World,
             };
             self = self.translate(way).await;
             endpoints = Instant::now() + ENDPOINT_PACE;
@@ -224,6 +276,13 @@ impl Reconciler {
         match done {
             Ok((outcome, store, translate)) => {
                 self.translate = Some(translate);
+                let is_first = self.shown.is_none();
+                if way == Way::World && self.reads.must_wait(&outcome, Instant::now(), is_first) {
+                    self.world.touched.append(&mut world.touched);
+                    self.endpoints = endpoints;
+                    self.behind = true;
+                    return self;
+                }
                 self.behind &= way == Way::Endpoints;
                 self.panicked.take_if(|_| !self.behind);
                 endpoints.touched.append(&mut world.touched);
@@ -293,9 +352,9 @@ impl Reconciler {
 fn is_for_endpoints(change: &Change) -> bool {
     match change {
         Change::Upsert(object) => object.kind() == Kind::EndpointSlice,
-        Change::Delete(object) => object.kind == Kind::EndpointSlice.as_str(),
+        Change::Delete(object) | Change::Absent(object) => object.kind == Kind::EndpointSlice.as_str(),
         Change::Replace(kind, _) => *kind == Kind::EndpointSlice,
-        Change::Synced(_) => false,
+        Change::Synced(_) | Change::OnDemand(_) => false,
     }
 }
 
@@ -340,6 +399,7 @@ mod tests {
         pub(super) changes: mpsc::Sender<Batch>,
         pub(super) publisher: Publisher,
         pub(super) view: watch::Receiver<Arc<View>>,
+        wanted: watch::Receiver<Wanted>,
         metrics: Arc<Metrics>,
         _tasks: JoinSet<()>,
     }
@@ -351,8 +411,9 @@ mod tests {
         let (changes, receiver) = mpsc::channel(4);
         let view = reconciler.view();
         let mut tasks = JoinSet::new();
-        tasks.spawn(reconciler.run(receiver));
-        Setup { changes, publisher, view, metrics, _tasks: tasks }
+        let (sender, wanted) = watch::channel(Wanted::default());
+        tasks.spawn(reconciler.run(receiver, sender));
+        Setup { changes, publisher, view, wanted, metrics, _tasks: tasks }
     }
 
     #[tokio::test(start_paused = true)]
@@ -372,6 +433,56 @@ mod tests {
             |published: &Option<Published>| published.as_ref().is_some_and(|now| now.snapshot.len() == 2);
         let first = published.wait_for(both).await.unwrap().clone().unwrap();
         assert_eq!(first.generation.number, 1);
+    }
+
+    /// Wants a Secret for each Service, of the same name.
+    fn with_secrets(store: &Store, settings: &Settings) -> Outcome {
+        let mut outcome = hosts(store, settings);
+        for object in store.objects().filter(|object| object.kind == "Service") {
+            let secret = ObjectRef::new("Secret", "", &*object.name);
+            if store.object(&secret).is_none() {
+                outcome.unread.insert(secret.clone());
+            }
+            outcome.wanted.insert(secret);
+        }
+        outcome
+    }
+
+    fn secret(name: &str) -> Object {
+        let mut secret = k8s_openapi::api::core::v1::Secret::default();
+        secret.metadata.name = Some(name.into());
+        Object::Secret(Arc::new(secret))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_world_waits_for_what_it_names_and_nobody_has_read_but_not_for_ever() {
+        let setup = start(|| Box::new(with_secrets));
+        let (mut published, mut wanted) = (setup.publisher.published(), setup.wanted.clone());
+        setup.changes.send([vec![Change::Upsert(service("a"))], synced()].concat()).await.unwrap();
+        wanted.wait_for(|wanted| wanted.len() == 1).await.unwrap();
+        tokio::time::sleep(10 * HOLD).await;
+        assert!(published.borrow().is_none(), "at the start as long as it takes");
+        let send = async |object| setup.changes.send(vec![Change::Upsert(object)]).await.unwrap();
+        let mut number = async |number| {
+            let is = |published: &Option<Published>| {
+                published.as_ref().is_some_and(|now| now.generation.number == number)
+            };
+            published.wait_for(is).await.unwrap();
+        };
+        send(secret("a")).await;
+        number(1).await;
+        // Later others wait a while only, and not again for the same.
+        let begun = Instant::now();
+        send(service("b")).await;
+        number(2).await;
+        assert!(begun.elapsed() >= HOLD && begun.elapsed() <= HOLD + 2 * PACE, "{:?}", begun.elapsed());
+        let begun = Instant::now();
+        send(service("a2")).await;
+        send(secret("a2")).await;
+        number(3).await;
+        assert!(begun.elapsed() <= 2 * PACE, "{:?}", begun.elapsed());
+        send(secret("b")).await;
+        number(4).await;
     }
 
     #[tokio::test]

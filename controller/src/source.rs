@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef};
+use imbl::OrdSet;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use translate::Change;
@@ -35,6 +36,9 @@ pub struct Feed {
     pub changes: mpsc::Receiver<Batch>,
     /// What the source says about its input, the newest.
     pub said: watch::Receiver<Arc<Said>>,
+    /// What is wanted of those kinds of which the source brings nothing else. A source that brings everything does not
+    /// listen.
+    pub wanted: watch::Sender<OrdSet<ObjectRef>>,
 }
 
 /// A source's own remarks.

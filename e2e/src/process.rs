@@ -4,6 +4,7 @@
 //! test fails, the last lines are printed with it.
 
 mod facts;
+mod memory;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
@@ -61,6 +62,11 @@ impl Process {
     /// What the kernel says about it now.
     pub fn facts(&self) -> Result<Facts> {
         Facts::of(self.id())
+    }
+
+    /// Which of these texts are somewhere in its memory.
+    pub fn holds(&self, texts: &[&[u8]]) -> Result<Vec<bool>> {
+        memory::holds(self.id(), texts)
     }
 
     /// Every line so far.

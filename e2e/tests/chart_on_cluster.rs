@@ -164,7 +164,7 @@ async fn may(cluster: &ControlPlane, account: &str, namespace: &str) -> BTreeSet
 }
 
 /// In each namespace that is read.
-const READS: [&str; 15] = [
+const READS: [&str; 16] = [
     "endpointslices.discovery.k8s.io list",
     "endpointslices.discovery.k8s.io watch",
     "events.events.k8s.io create",
@@ -173,6 +173,7 @@ const READS: [&str; 15] = [
     "ingresses.networking.k8s.io list",
     "ingresses.networking.k8s.io watch",
     "ingresses.networking.k8s.io/status patch",
+    "secrets get",
     "secrets list",
     "secrets watch",
     "services list",

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use anyhow::{Result, ensure};
+use base64::Engine as _;
 use e2e::backend::demo::DemoBackend;
 use e2e::certificate::Authority;
 use e2e::client::{Socket, Target};
@@ -354,5 +355,67 @@ fn objects_may_come_in_any_order() {
         site.answers("/whoami", 404).await;
         open.echo("to the end").await.unwrap();
         drop(app);
+    });
+}
+
+/// A Secret with users of which one has this name, and with something else. Created and not applied: `kubectl apply`
+/// has the API server repeat all of it in an annotation.
+async fn create_users(site: &Site<'_>, name: &str, user: &str) {
+    let data = format!("{{auth: \"{user}:{SHA}\", password: {user}-password, tls.key: {user}-key}}");
+    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData: {data}\n");
+    let created =
+        site.cluster.kubectl_with(&["-n", site.namespace(), "create", "-f", "-"], &secret).await.unwrap();
+    assert!(created.success, "{}", created.err);
+}
+
+/// Of `secret`.
+const SHA: &str = "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=";
+
+#[test]
+fn of_secrets_that_no_route_names_nothing_is_in_memory() {
+    on_a_site("Secrets in the controller's memory", async |site| {
+        let app = DemoBackend::start_on("app", backend_address(1)).await.unwrap();
+        site.apply(&backend("app", &[app.address()])).await;
+        // One that is listed at the start, and one that is seen to come.
+        create_users(site, "listed", "user-of-a-listed-secret").await;
+        let replica = site.installation.replica("lh-1").await.unwrap();
+        create_users(site, "followed", "user-of-a-followed-secret").await;
+        create_users(site, "named", "user-of-a-named-secret").await;
+        let naming = async |name: &str| {
+            let metadata =
+                format!("metadata: {{name: site, annotations: {{longhaul.dev/auth-basic-secret: {name}}}}}");
+            site.apply(&INGRESS.replace("PORT", "ws").replace("metadata: {name: site}", &metadata)).await;
+        };
+        let target = Target::plain(replica.proxy.as_ref().unwrap().http(), HOST);
+        let lets_in = async |user: &str| {
+            let proof = base64::engine::general_purpose::STANDARD.encode(format!("{user}:secret"));
+            let head = format!("Authorization: Basic {proof}\r\n");
+            let as_wanted = async || {
+                let found = target.request("GET", "/whoami", &head, b"").await?.status;
+                ensure!(found == 200, "{user} gets {found}");
+                Ok(())
+            };
+            eventually(&format!("{user} is let in"), as_wanted).await.unwrap();
+        };
+        naming("named").await;
+        lets_in("user-of-a-named-secret").await;
+        // As it is, and as it comes over the wire.
+        let holds = |user: &str| {
+            let texts = [format!("{user}:{SHA}"), format!("{user}-password"), format!("{user}-key")];
+            let encoded = texts.each_ref().map(|text| base64::engine::general_purpose::STANDARD.encode(text));
+            let texts: Vec<_> = texts.iter().chain(&encoded).map(String::as_bytes).collect();
+            let found = replica.controller.as_ref().unwrap().process.holds(&texts).unwrap();
+            found.contains(&true)
+        };
+        assert!(holds("user-of-a-named-secret"), "what is read is found, so the search works");
+        assert!(!holds("user-of-a-listed-secret"));
+        assert!(!holds("user-of-a-followed-secret"));
+        // Once it is named it is read, whenever it came.
+        for name in ["listed", "followed"] {
+            naming(name).await;
+            let user = format!("user-of-a-{name}-secret");
+            lets_in(&user).await;
+            assert!(holds(&user), "{name}");
+        }
     });
 }

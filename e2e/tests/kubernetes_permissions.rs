@@ -32,7 +32,7 @@ const fn watched(group: &'static str, resource: &'static str, said: &'static [&'
 }
 
 /// What is watched for translation.
-const KINDS: [Row; 6] = [
+const KINDS: [Row; 7] = [
     watched("networking.k8s.io", "ingresses", &["ingresses.networking.k8s.io cannot be watched: "]),
     watched("networking.k8s.io", "ingressclasses", &["ingressclasses.networking.k8s.io cannot be watched: "]),
     watched("longhaul.dev", "wsroutes", &["wsroutes.longhaul.dev cannot be watched: "]),
@@ -53,6 +53,12 @@ const KINDS: [Row; 6] = [
         ],
     ),
     watched("", "secrets", &["secrets cannot be watched: "]),
+    Row {
+        group: "",
+        resource: "secrets",
+        verbs: &["get"],
+        said: &["secrets in namespace NAMESPACE cannot be read: "],
+    },
 ];
 
 /// The Roles that the chart gives an installation.
@@ -268,7 +274,7 @@ fn a_kind_that_may_not_be_watched_any_more_stays_as_it_was_and_is_followed_when_
             for said in row.said {
                 scene.says(mark, said).await;
             }
-            let name = format!("beside-{}", row.resource);
+            let name = format!("beside-{}-{}", row.verbs[0], row.resource);
             scene.apply(&name).await;
             scene.serves("first").await;
             open.echo("a tunnel does not notice").await.unwrap();
@@ -314,7 +320,7 @@ fn a_controller_that_starts_without_a_permission_says_so_and_begins_when_it_has_
             let flags: Vec<_> = flags.iter().map(Into::into).collect();
             let socket = folder.join(format!("{}.sock", row.resource));
             let controller = Controller::start(row.resource, &socket, &flags).await.unwrap();
-            says(&controller, 0, row.said[0]).await;
+            says(&controller, 0, &scene.worded(row.said[0])).await;
             assert_ne!(controller.admin().get("/readyz").await.unwrap().status, 200, "{}", row.resource);
             assert_eq!(controller.admin().get("/livez").await.unwrap().status, 200, "{}", row.resource);
             scene.roles.give_back(row).await;

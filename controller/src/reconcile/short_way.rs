@@ -183,7 +183,7 @@ async fn tell(batches: Vec<(Batch, u64)>) {
     let (changes, receiver) = mpsc::channel(4);
     let view = reconciler.view();
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(reconciler.run(receiver));
+    tasks.spawn(reconciler.run(receiver, watch::Sender::default()));
     let mut store = Store::default();
     for (batch, pause) in std::iter::once((synced(), 0)).chain(batches) {
         for change in &batch {

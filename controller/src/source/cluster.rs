@@ -3,6 +3,9 @@
 //! - Each [`watch`] lists its objects and then follows them, for ever. A list becomes visible as a whole, together
 //!   with what went meanwhile: so a list that is taken anew never shows an emptier world. A watch that fails keeps
 //!   what it had.
+//! - Of Secrets only names and versions are watched; those that translation asks for are read by name ([`on_demand`],
+//!   [`read`]). (Whoever writes a Secret by `kubectl apply` has it repeated in an annotation of its own, which the API
+//!   server sends along; it is passed over while it is decoded.)
 //! - Objects are cut down to what translation reads ([`prune`]) before they are kept. What the status writer needs
 //!   besides goes its own way, as [`Lives`].
 //! - What is in the way (no permission, no CRD, no API server) is said once while it lasts ([`trouble`]), and costs
@@ -13,8 +16,10 @@
 //! are watched and reading them is not permitted. That permission is missing for another kind is no reason to show a
 //! world without it: nothing is published then, and proxies go on with what they have.
 
+mod on_demand;
 pub mod once;
 mod prune;
+mod read;
 mod trouble;
 mod watch;
 
@@ -28,15 +33,18 @@ use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::{ApiResource, DynamicObject};
+use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
 use tokio::sync::{mpsc, watch as last};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use translate::{Change, Kind};
+use translate::{Change, Kind, Object};
 
 use super::{Batch, Feed, Finding, Said};
 use crate::live::{Live, Lives};
+use on_demand::OnDemand;
 use prune::Watched;
+use read::Reads;
 use watch::{Absence, Watch};
 
 /// Batches that wait for the reconciler.
@@ -85,11 +93,20 @@ enum What {
 /// One object as it was seen.
 #[derive(Debug)]
 struct ObjectSeen {
-    change: Change,
     object: ObjectRef,
+    sight: Sight,
     live: Option<Live>,
     /// Why it cannot be read.
     unreadable: Option<Diagnostic>,
+}
+
+/// What there is to see of an object.
+#[derive(Debug)]
+enum Sight {
+    Whole(Object),
+    /// That it is there, at this version.
+    Version(String),
+    Gone,
 }
 
 /// Begins to watch. Whatever is in the way is said, not returned: an API server may come later.
@@ -104,13 +121,15 @@ pub fn start(
     watches.start::<Ingress>(Kind::Ingress, None, Absence::Wait);
     watches.start::<Service>(Kind::Service, None, Absence::Wait);
     watches.start::<EndpointSlice>(Kind::EndpointSlice, None, Absence::Wait);
-    watches.start::<Secret>(Kind::Secret, Some(SECRETS), Absence::Wait);
+    watches.start::<PartialObjectMeta<Secret>>(Kind::Secret, Some(SECRETS), Absence::Wait);
     watches.start_routes();
     watches.start_classes();
     let incomplete = watches.started.into_iter().collect();
 
     let (changes, said, lives) = (mpsc::channel(QUEUE), last::Sender::default(), last::Sender::default());
-    let feed = Feed { changes: changes.1, said: said.subscribe() };
+    let wanted = last::Sender::default();
+    let reads = Reads::new(client.clone(), wanted.subscribe());
+    let feed = Feed { changes: changes.1, said: said.subscribe(), wanted };
     let newest = lives.subscribe();
     let collector = Collector {
         changes: changes.0,
@@ -119,11 +138,12 @@ pub fn start(
         incomplete,
         troubles: BTreeMap::new(),
         unreadable: BTreeMap::new(),
+        on_demand: OnDemand::default(),
     };
     let stop = stop.clone();
     tasks.spawn(async move {
         tokio::select! {
-            () = collector.run(receiver) => {}
+            () = collector.run(receiver, reads) => {}
             () = stop.cancelled() => {}
         }
         Ok(())
@@ -207,12 +227,21 @@ struct Collector {
     incomplete: BTreeSet<Position>,
     troubles: BTreeMap<Position, Diagnostic>,
     unreadable: BTreeMap<ObjectRef, Diagnostic>,
+    on_demand: OnDemand,
 }
 
 impl Collector {
-    async fn run(mut self, mut seen: mpsc::Receiver<Seen>) {
-        while let Some(Seen { watch, what }) = seen.recv().await {
-            let batch = self.take(watch, what);
+    async fn run(mut self, mut seen: mpsc::Receiver<Seen>, mut reads: Reads) {
+        loop {
+            let batch = tokio::select! {
+                seen = seen.recv() => match seen {
+                    Some(Seen { watch, what }) => self.take(watch, what),
+                    None => return,
+                },
+                batch = reads.progress(&mut self.on_demand) => batch,
+            };
+            reads.begin(&mut self.on_demand);
+            self.say();
             if !batch.is_empty() && self.changes.send(batch).await.is_err() {
                 return;
             }
@@ -234,22 +263,26 @@ impl Collector {
                 self.troubles.insert(watch, diagnostic);
             }
         }
-        self.say();
         batch
     }
 
     fn objects(&mut self, objects: Vec<ObjectSeen>, batch: &mut Batch) {
         let mut lives = self.lives.borrow().clone();
-        for ObjectSeen { change, object, live, unreadable } in objects {
+        for ObjectSeen { object, sight, live, unreadable } in objects {
             match unreadable {
                 Some(diagnostic) => drop(self.unreadable.insert(object.clone(), diagnostic)),
                 None => drop(self.unreadable.remove(&object)),
             }
             match live {
-                Some(live) => drop(lives.insert(object, Arc::new(live))),
+                Some(live) => drop(lives.insert(object.clone(), Arc::new(live))),
                 None => drop(lives.remove(&object)),
             }
-            batch.push(change);
+            batch.extend(match sight {
+                Sight::Whole(object) => Some(Change::Upsert(object)),
+                Sight::Version(version) => self.on_demand.listed(object, version),
+                Sight::Gone if on_demand::is_on_demand(&object) => self.on_demand.gone(&object),
+                Sight::Gone => Some(Change::Delete(object)),
+            });
         }
         self.lives.send_if_modified(|known| {
             let differs = !known.ptr_eq(&lives);
@@ -261,12 +294,23 @@ impl Collector {
     fn complete(&mut self, watch: &Position, batch: &mut Batch) {
         let last =
             self.incomplete.remove(watch) && self.incomplete.iter().all(|other| other.kind != watch.kind);
-        batch.extend(last.then_some(Change::Synced(watch.kind)));
+        if !last {
+            return;
+        }
+        if on_demand::KINDS.contains(&watch.kind) {
+            batch.push(Change::OnDemand(watch.kind));
+            batch.extend(self.on_demand.complete(watch.kind));
+        }
+        batch.push(Change::Synced(watch.kind));
     }
 
     /// What several watches say of the same thing is said once.
     fn say(&self) {
-        let all: BTreeSet<_> = self.troubles.values().chain(self.unreadable.values()).cloned().collect();
+        // Of each namespace one: what is in the way of reading one object is so of others, too.
+        let reads: BTreeMap<_, _> =
+            self.on_demand.failed().map(|(object, said)| ((&object.kind, &object.namespace), said)).collect();
+        let all = self.troubles.values().chain(self.unreadable.values()).chain(reads.into_values());
+        let all: BTreeSet<_> = all.cloned().collect();
         let findings = all.into_iter().map(|diagnostic| Finding { diagnostic, file: None, line: None });
         let said = Said { findings: findings.collect(), places: BTreeMap::new() };
         self.said.send_if_modified(|known| {

@@ -81,7 +81,7 @@ pub async fn start(
         directory.run(scan, &received, &stop);
         Ok(())
     });
-    Ok(Feed { changes, said })
+    Ok(Feed { changes, said, wanted: watch::Sender::default() })
 }
 
 /// Wakes the watching thread for the last time, also where the task that holds this is dropped: the thread waits for

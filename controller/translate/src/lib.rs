@@ -11,6 +11,7 @@
 //! socket. One bad object costs itself only, and is told so in [`Outcome::reports`] and
 //! [`Outcome::diagnostics`]; a security setting that cannot be kept closes the routes it was meant for.
 
+mod absence;
 mod backends;
 mod class;
 mod conditions;
@@ -52,6 +53,10 @@ pub struct Outcome {
     pub reports: OrdMap<ObjectRef, Arc<Report>>,
     /// Everything that is wrong or worth knowing, sorted, each once.
     pub diagnostics: OrdSet<Diagnostic>,
+    /// The Secrets that translation reads, there or not: a source need not keep others.
+    pub wanted: OrdSet<ObjectRef>,
+    /// Of these, those of which the store does not know yet whether they exist ([`Change::OnDemand`]).
+    pub unread: OrdSet<ObjectRef>,
 }
 
 /// Translates everything in the store.

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crds::diagnostic::ObjectRef;
 use crds::wsroute::WsRoute;
-use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use imbl::ordset::DiffItem as SetDiff;
+use imbl::{OrdMap, OrdSet};
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use snapshot::CertificateKey;
 
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +140,11 @@ pub enum Change {
     Replace(Kind, Vec<Object>),
     /// The kind is complete for the first time (or again).
     Synced(Kind),
+    /// Of this kind only those objects come that [`Outcome::wanted`](crate::Outcome) names: of one that neither came nor
+    /// is [`Absent`](Self::Absent) nothing is known yet.
+    OnDemand(Kind),
+    /// An object that was asked for does not exist.
+    Absent(ObjectRef),
 }
 
 /// An object's name within its kind.
@@ -154,6 +161,15 @@ impl Name {
 
     pub(crate) fn reference(&self, kind: Kind) -> ObjectRef {
         ObjectRef::new(kind.as_str(), &*self.namespace, &*self.name)
+    }
+
+    pub(crate) fn of_certificate(key: &CertificateKey) -> Self {
+        Self::new(&key.namespace, &key.secret)
+    }
+
+    /// A Secret's name as that of a certificate.
+    pub(crate) fn certificate(&self) -> CertificateKey {
+        CertificateKey { namespace: self.namespace.clone(), secret: self.name.clone() }
     }
 
     pub(crate) fn of(metadata: &ObjectMeta) -> Self {
@@ -190,10 +206,14 @@ pub struct Store {
     services: OrdMap<Name, Object>,
     endpoint_slices: OrdMap<Name, Object>,
     secrets: OrdMap<Name, Object>,
+    /// Objects that were asked for and do not exist.
+    absent: OrdSet<(Kind, Name)>,
+    /// Kinds of which only those objects come that are asked for.
+    on_demand: BTreeSet<Kind>,
     synced: BTreeSet<Kind>,
 }
 
-/// An object before and after.
+/// An object before and after. Both may be missing: then it is known now, or no longer, that it does not exist.
 #[derive(Debug)]
 pub(crate) struct Difference<'a> {
     pub(crate) kind: Kind,
@@ -208,19 +228,25 @@ impl Store {
         let mut objects = Vec::new();
         match change {
             Change::Upsert(object) => {
-                let of_kind = self.of_mut(object.kind());
                 let name = Name::of(object.metadata());
+                self.absent.remove(&(object.kind(), name.clone()));
+                let of_kind = self.of_mut(object.kind());
                 if of_kind.get(&name) != Some(&object) {
                     objects.push(object.reference());
                     of_kind.insert(name, object);
                 }
             }
             Change::Delete(reference) => {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind);
-                let name = Name::new(&reference.namespace, &reference.name);
-                if kind.is_some_and(|kind| self.of_mut(kind).remove(&name).is_some()) {
-                    objects.push(reference);
-                }
+                let named = identity(&reference);
+                let was_there =
+                    named.as_ref().is_some_and(|(kind, name)| self.of_mut(*kind).remove(name).is_some());
+                let was_absent = named.is_some_and(|named| self.absent.remove(&named).is_some());
+                objects.extend((was_there || was_absent).then_some(reference));
+            }
+            Change::Absent(reference) => {
+                let Some((kind, name)) = identity(&reference) else { return Touched::default() };
+                self.of_mut(kind).remove(&name);
+                objects.extend(self.absent.insert((kind, name)).is_none().then_some(reference));
             }
             Change::Replace(kind, all) => {
                 let ours = all.into_iter().filter(|object| object.kind() == kind);
@@ -236,6 +262,9 @@ impl Store {
             }
             Change::Synced(kind) => {
                 return Touched { objects, synced: self.synced.insert(kind) };
+            }
+            Change::OnDemand(kind) => {
+                return Touched { objects, synced: self.on_demand.insert(kind) };
             }
         }
         Touched { objects, synced: false }
@@ -253,22 +282,38 @@ impl Store {
 
     /// The object of this identity.
     pub fn object(&self, reference: &ObjectRef) -> Option<&Object> {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind)?;
-        self.of(kind).get(&Name::new(&reference.namespace, &reference.name))
+        let (kind, name) = identity(reference)?;
+        self.of(kind).get(&name)
+    }
+
+    /// Whether nothing is known yet of an object that may exist.
+    pub(crate) fn is_unread(&self, kind: Kind, name: &Name) -> bool {
+        self.on_demand.contains(&kind)
+            && !self.of(kind).contains_key(name)
+            && !self.absent.contains(&(kind, name.clone()))
     }
 
     /// What leads from an earlier store to this one.
     pub(crate) fn differences<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = Difference<'a>> {
-        Kind::ALL.into_iter().flat_map(|kind| differences(kind, before.of(kind), self.of(kind)))
+        let absent = before.absent.diff(&self.absent).map(|item| {
+            let (SetDiff::Add((kind, name)) | SetDiff::Remove((kind, name))) = item;
+            Difference { kind: *kind, name, before: None, after: None }
+        });
+        Kind::ALL.into_iter().flat_map(|kind| differences(kind, before.of(kind), self.of(kind))).chain(absent)
     }
 
-    /// The same classes, and nothing else.
+    /// The same classes, and no other objects.
     pub(crate) fn only_classes(&self) -> Self {
-        Self { ingress_classes: self.ingress_classes.clone(), ..Self::default() }
+        let (ingress_classes, on_demand) = (self.ingress_classes.clone(), self.on_demand.clone());
+        Self { ingress_classes, on_demand, ..Self::default() }
     }
 
-    /// Whether both have the same classes.
+    /// Whether both have the same classes, and the same kinds on demand.
     pub(crate) fn same_classes(&self, other: &Self) -> bool {
+        self.on_demand == other.on_demand && self.same_ingress_classes(other)
+    }
+
+    fn same_ingress_classes(&self, other: &Self) -> bool {
         self.ingress_classes.ptr_eq(&other.ingress_classes) || self.ingress_classes == other.ingress_classes
     }
 
@@ -322,6 +367,11 @@ impl Store {
             Kind::Secret => &mut self.secrets,
         }
     }
+}
+
+fn identity(reference: &ObjectRef) -> Option<(Kind, Name)> {
+    let kind = Kind::ALL.into_iter().find(|kind| kind.as_str() == reference.kind)?;
+    Some((kind, Name::new(&reference.namespace, &reference.name)))
 }
 
 fn differences<'a>(

@@ -7,10 +7,11 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, PrivateKey};
 
+use crate::absence::{self, Absence};
 use crate::draft::{DraftTls, Owner};
 use crate::report::{Conflict, Notes, Tally, remark};
 use crate::settings::Settings;
-use crate::store::{Name, Store};
+use crate::store::{Kind, Name, Store};
 
 const SECRET_TYPE: &str = "kubernetes.io/tls";
 
@@ -67,21 +68,16 @@ fn satisfies(host: &HostTls, asked: &DraftTls) -> bool {
 }
 
 /// Why there is no certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
-    pub(crate) remedy: &'static str,
-}
+pub(crate) type Problem = Absence;
 
 /// The certificate's section, which may say that there is none, and why.
 pub(crate) fn section(key: &CertificateKey, store: &Store) -> (Certificate, Option<Problem>) {
-    let found = match store.secret(&Name::new(&key.namespace, &key.secret)) {
-        None => Err(Problem {
-            reason: "SecretNotFound",
-            message: format!("there is no Secret {key}"),
-            remedy: "create it, of type kubernetes.io/tls, with tls.crt and tls.key",
-        }),
+    let name = Name::new(&key.namespace, &key.secret);
+    let found = match store.secret(&name) {
+        None => {
+            let remedy = "create it, of type kubernetes.io/tls, with tls.crt and tls.key";
+            Err(absence::of(Kind::Secret, &name, store, remedy))
+        }
         Some(secret) => read(secret).map_err(|(what, remedy)| {
             let message = format!("Secret {key}: {what}");
             Problem { reason: "SecretInvalid", message, remedy }

@@ -98,7 +98,18 @@ struct Due {
     services: BTreeSet<Name>,
     /// By Service and slice.
     slices: BTreeSet<(Name, Name)>,
+    /// What objects name, or no longer do, or of which something else is known now.
+    wanted: BTreeSet<Reference>,
     reports: BTreeSet<Arc<Owner>>,
+}
+
+impl Due {
+    /// An object names this, or does so no longer. Only what may be on demand counts.
+    fn name(&mut self, reference: Reference) {
+        if reference.0 == Kind::Secret {
+            self.wanted.insert(reference);
+        }
+    }
 }
 
 /// Diagnostics with how many stages say each.
@@ -121,6 +132,7 @@ impl Translator {
         self.arrange(&mut due);
         self.read_services(&mut due);
         self.report(&due);
+        self.want(due.wanted);
         self.outcome.diagnostics = self.remarks.all.clone();
         self.outcome.clone()
     }
@@ -145,6 +157,8 @@ impl Translator {
         let mut due = Due::default();
         due.certificates.extend(settings.default_tls_secret.clone());
         fresh.read_certificates(&mut due);
+        let default = settings.default_tls_secret.as_ref().map(Name::of_certificate);
+        fresh.want(default.map(|name| (Kind::Secret, name)).into_iter().collect());
         fresh
     }
 
@@ -166,9 +180,10 @@ impl Translator {
                     self.take_slice(name, difference.before, difference.after, &mut due);
                 }
                 Kind::Secret => {
-                    let key = CertificateKey { namespace: name.namespace.clone(), secret: name.name.clone() };
+                    let key = name.certificate();
                     due.certificates.extend(self.certificates.contains_key(&key).then_some(key));
                     self.due_to_those_who_name(Kind::Secret, name, &mut due);
+                    due.wanted.insert((Kind::Secret, name.clone()));
                 }
                 Kind::IngressClass => {}
             }
@@ -179,6 +194,24 @@ impl Translator {
     fn due_to_those_who_name(&self, kind: Kind, name: &Name, due: &mut Due) {
         let users = self.named.get(&(kind, name.clone()));
         due.resolved.extend(users.into_iter().flatten().cloned());
+    }
+
+    /// Finds out whether these are read by anything, and whether there is something to read.
+    fn want(&mut self, candidates: BTreeSet<Reference>) {
+        for reference in candidates {
+            let (kind, name) = &reference;
+            let object = name.reference(*kind);
+            let wanted = self.named.contains_key(&reference)
+                || (*kind == Kind::Secret && self.certificates.contains_key(&name.certificate()));
+            let unread = wanted && self.store.is_unread(*kind, name);
+            for (set, is_in) in [(&mut self.outcome.wanted, wanted), (&mut self.outcome.unread, unread)] {
+                if is_in {
+                    set.insert(object.clone());
+                } else {
+                    set.remove(&object);
+                }
+            }
+        }
     }
 
     fn settings(&self) -> &Settings {

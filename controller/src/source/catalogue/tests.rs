@@ -33,7 +33,7 @@ fn look(catalogue: &mut Catalogue, scan: Scan) -> (String, Vec<String>) {
         Change::Replace(kind, objects) if !objects.is_empty() => {
             Some(format!("{kind}={}", objects.iter().map(object).collect::<Vec<_>>().join(",")))
         }
-        Change::Replace(..) | Change::Synced(_) => None,
+        Change::Replace(..) | Change::Synced(_) | Change::OnDemand(_) | Change::Absent(_) => None,
     });
     let changes = changes.collect::<Vec<_>>().join(" ");
     let finding = |finding: &Finding| {

@@ -13,24 +13,37 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use kube::api::DynamicObject;
+use kube::core::PartialObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use translate::{Kind, Object, SERVICE_NAME, is_password_hash, reads_annotation};
 
+use super::Sight;
 use crate::live::{Live, LiveStatus};
 
-/// What a certificate is made of, and a file of users.
-const READ_WHOLE: [&str; 3] = ["auth", "tls.crt", "tls.key"];
+/// What a certificate is made of, whom it trusts and no longer trusts, and a file of users.
+const READ_WHOLE: [&str; 5] = ["auth", "ca.crl", "ca.crt", "tls.crt", "tls.key"];
 
 /// What is left of an object.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) object: Result<Object, Diagnostic>,
+    pub(super) sight: Result<Sight, Diagnostic>,
     pub(super) live: Option<Live>,
+}
+
+/// How much of an object is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    /// Without what it holds.
+    Metadata,
 }
 
 /// A kind that is watched.
 pub(super) trait Watched: Resource + Clone + Debug + DeserializeOwned + Send + Sync + 'static {
+    /// How much of it is watched.
+    const PART: Part = Part::Whole;
+
     /// Cuts an object down. `manager` is who we are where status is written.
     fn keep(self, manager: &str) -> Kept;
 }
@@ -40,14 +53,14 @@ impl Watched for Ingress {
         let live = live(&self.metadata, manager, LiveStatus::of_ingress(&self));
         self.status = None;
         self.metadata = owner(self.metadata);
-        Kept { object: Ok(Object::Ingress(Arc::new(self))), live: Some(live) }
+        Kept { sight: Ok(Sight::Whole(Object::Ingress(Arc::new(self)))), live: Some(live) }
     }
 }
 
 impl Watched for IngressClass {
     fn keep(mut self, _: &str) -> Kept {
         self.metadata = named(self.metadata);
-        Kept { object: Ok(Object::IngressClass(Arc::new(self))), live: None }
+        Kept { sight: Ok(Sight::Whole(Object::IngressClass(Arc::new(self)))), live: None }
     }
 }
 
@@ -60,11 +73,11 @@ impl Watched for DynamicObject {
         let live = live(&self.metadata, manager, LiveStatus::WsRoute(status.unwrap_or_default()));
         let metadata = owner(self.metadata);
         let spec = self.data.get_mut("spec").map(Value::take).unwrap_or_default();
-        let object = match serde_json::from_value(spec) {
-            Ok(spec) => Ok(Object::WsRoute(Arc::new(WsRoute { metadata, spec, status: None }))),
+        let sight = match serde_json::from_value(spec) {
+            Ok(spec) => Ok(Sight::Whole(Object::WsRoute(Arc::new(WsRoute { metadata, spec, status: None })))),
             Err(error) => Err(unreadable(&metadata, &error)),
         };
-        Kept { object, live: Some(live) }
+        Kept { sight, live: Some(live) }
     }
 }
 
@@ -78,7 +91,7 @@ impl Watched for Service {
             cluster_ip: spec.cluster_ip,
             ..Default::default()
         });
-        Kept { object: Ok(Object::Service(Arc::new(self))), live: None }
+        Kept { sight: Ok(Sight::Whole(Object::Service(Arc::new(self)))), live: None }
     }
 }
 
@@ -95,25 +108,33 @@ impl Watched for EndpointSlice {
             endpoint.target_ref = None;
             endpoint.zone = None;
         }
-        Kept { object: Ok(Object::EndpointSlice(Arc::new(self))), live: None }
+        Kept { sight: Ok(Sight::Whole(Object::EndpointSlice(Arc::new(self)))), live: None }
     }
 }
 
-impl Watched for Secret {
-    /// Certificates and users. Of everything else, only that it is there and what its keys are: a key whose value is no
-    /// password's hash may be a user's who cannot log in, and is told so.
-    fn keep(mut self, _: &str) -> Kept {
-        self.metadata = named(self.metadata);
-        self.metadata.annotations = None;
-        self.immutable = None;
-        self.string_data = None;
-        for (key, value) in self.data.iter_mut().flatten() {
-            if !READ_WHOLE.contains(&&**key) && !is_password_hash(&value.0) {
-                value.0 = Vec::new();
-            }
-        }
-        Kept { object: Ok(Object::Secret(Arc::new(self))), live: None }
+impl Watched for PartialObjectMeta<Secret> {
+    const PART: Part = Part::Metadata;
+
+    fn keep(self, _: &str) -> Kept {
+        let version = self.metadata.resource_version.unwrap_or_default();
+        Kept { sight: Ok(Sight::Version(version)), live: None }
     }
+}
+
+/// Of a Secret that translation asks for, what it reads: certificates and users. Of everything else, only that it is
+/// there and what its keys are: a key whose value is no password's hash may be a user's who cannot log in, and is told
+/// so.
+pub(super) fn secret(mut secret: Secret) -> Object {
+    secret.metadata = named(secret.metadata);
+    secret.metadata.annotations = None;
+    secret.immutable = None;
+    secret.string_data = None;
+    for (key, value) in secret.data.iter_mut().flatten() {
+        if !READ_WHOLE.contains(&&**key) && !is_password_hash(&value.0) {
+            value.0 = Vec::new();
+        }
+    }
+    Object::Secret(Arc::new(secret))
 }
 
 /// Name and annotations.

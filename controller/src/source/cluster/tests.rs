@@ -1,11 +1,9 @@
 //! How watches come together. That they watch is tested against a real API server.
 
-use k8s_openapi::api::core::v1::Service;
-use kube::core::Status;
-use translate::Object;
-
 use super::*;
 use crate::live::LiveStatus;
+use k8s_openapi::api::core::v1::Service;
+use kube::core::Status;
 
 fn at(kind: Kind, namespace: &str) -> Position {
     Position { kind, namespace: Some(namespace.into()) }
@@ -22,8 +20,8 @@ fn seen(kind: Kind, namespace: &str, name: &str) -> ObjectSeen {
         claimed: false,
     };
     ObjectSeen {
-        change: Change::Upsert(Object::Service(Arc::new(service))),
         object: ObjectRef::new(kind.as_str(), namespace, name),
+        sight: Sight::Whole(Object::Service(Arc::new(service))),
         live: Some(live),
         unreadable: None,
     }
@@ -37,6 +35,7 @@ fn collector(watches: &[Position]) -> Collector {
         incomplete: watches.iter().cloned().collect(),
         troubles: BTreeMap::new(),
         unreadable: BTreeMap::new(),
+        on_demand: OnDemand::default(),
     }
 }
 
@@ -53,6 +52,7 @@ fn synced(batch: &Batch) -> Vec<Kind> {
 }
 
 fn said(collector: &Collector) -> Vec<String> {
+    collector.say();
     collector.said.borrow().findings.iter().map(|finding| finding.diagnostic.message.clone()).collect()
 }
 

@@ -74,6 +74,36 @@ pub(super) fn remark(error: &Error, watch: &Position) -> Diagnostic {
     diagnostic(reason, message, remedy)
 }
 
+/// The remark about an object that could not be read by its name. `error`: none where there was no answer.
+pub(super) fn unread(error: Option<&Error>, object: &ObjectRef) -> Diagnostic {
+    let kind = format!("{}s", object.kind.to_lowercase());
+    match error {
+        Some(error @ Error::Api(status)) if cause(error) == Cause::NotPermitted => diagnostic(
+            "Forbidden",
+            format!(
+                "{kind} in namespace {} cannot be read: {}; what was read of them before stays",
+                object.namespace, status.message
+            ),
+            format!("grant get on {kind} to the controller's service account"),
+        ),
+        Some(Error::Api(status)) => diagnostic(
+            "ApiServerError",
+            format!(
+                "{kind} in namespace {} cannot be read: the API server answers {}: {}; what was read of them before \
+                stays",
+                object.namespace, status.code, status.message
+            ),
+            "look into the API server; the controller goes on trying".into(),
+        ),
+        Some(error) => diagnostic(
+            "ApiServerUnreachable",
+            format!("the API server cannot be reached: {}; what was seen before stays", root(error)),
+            "look into the API server and the way to it; the controller goes on trying".into(),
+        ),
+        None => silent("does not answer"),
+    }
+}
+
 /// The remark about a watch that ends again and again, or of which nothing is heard.
 pub(super) fn silent(message: &str) -> Diagnostic {
     let remedy = "look into the API server and the way to it; the controller goes on trying".into();

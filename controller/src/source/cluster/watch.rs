@@ -10,20 +10,21 @@
 //! [page]: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 use std::pin::pin;
 use std::time::Duration;
 
 use crds::diagnostic::{ObjectRef, Severity};
-use futures_util::StreamExt;
-use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::{Api, Error};
+use futures_util::{Stream, StreamExt};
+use kube::api::{ListParams, ObjectList, Request, WatchEvent, WatchParams};
+use kube::{Api, Client, Error};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use translate::{Change, Kind};
+use translate::Kind;
 
-use super::prune::{Kept, Watched};
+use super::prune::{Kept, Part, Watched};
 use super::trouble::{self, Cause};
-use super::{ObjectSeen, Position, Seen, What};
+use super::{ObjectSeen, Position, Seen, Sight, What};
 use crate::pace::Backoff;
 
 /// How long the server keeps a watch open. A connection that died without a word is noticed this much later, so it is
@@ -54,7 +55,9 @@ pub(super) enum Absence {
 }
 
 pub(super) struct Watch<K> {
-    api: Api<K>,
+    client: Client,
+    request: Request,
+    kind: PhantomData<fn() -> K>,
     fields: Option<&'static str>,
     absence: Absence,
     manager: String,
@@ -101,7 +104,9 @@ impl<K: Watched> Watch<K> {
     ) -> Self {
         let (known, lists) = (BTreeSet::new(), Lists::Streamed);
         let backoff = Backoff::new(PAUSES.0, PAUSES.1);
-        Self { api, fields, absence, manager, position, seen, known, lists, backoff }
+        let request = Request::new(api.resource_url());
+        let (client, kind) = (api.into_client(), PhantomData);
+        Self { client, request, kind, fields, absence, manager, position, seen, known, lists, backoff }
     }
 
     /// Runs until nobody listens any more.
@@ -171,7 +176,7 @@ impl<K: Watched> Watch<K> {
         let mut ask = ListParams { limit: Some(PAGE), ..ListParams::default() };
         ask.field_selector = self.fields.map(Into::into);
         loop {
-            let page = match timeout(ANSWER, self.api.list(&ask)).await {
+            let page = match timeout(ANSWER, self.page(&ask)).await {
                 Ok(Ok(page)) => page,
                 Ok(Err(error)) => return Ended::Failed(error, Place::Nowhere),
                 Err(_) => return Ended::Silent("does not answer", Place::Nowhere),
@@ -186,6 +191,26 @@ impl<K: Watched> Watch<K> {
                 return self.listed(objects).await.unwrap_or(Ended::Here(Place::At(version)));
             }
         }
+    }
+
+    async fn page(&self, ask: &ListParams) -> Result<ObjectList<K>, Error> {
+        let request = match K::PART {
+            Part::Whole => self.request.list(ask),
+            Part::Metadata => self.request.list_metadata(ask),
+        };
+        self.client.request(request.map_err(Error::BuildRequest)?).await
+    }
+
+    async fn events(
+        &self,
+        ask: &WatchParams,
+        from: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<K>, Error>> + use<K>, Error> {
+        let request = match K::PART {
+            Part::Whole => self.request.watch(ask, from),
+            Part::Metadata => self.request.watch_metadata(ask, from),
+        };
+        self.client.request_events(request.map_err(Error::BuildRequest)?).await
     }
 
     /// Follows what happens from a place on; from nowhere with a list first.
@@ -204,7 +229,7 @@ impl<K: Watched> Watch<K> {
             Some(_) => Place::Nowhere,
             None => Place::At(version),
         };
-        let events = match timeout(ANSWER, self.api.watch(&ask, &version)).await {
+        let events = match timeout(ANSWER, self.events(&ask, &version)).await {
             Ok(Ok(events)) => events,
             Ok(Err(error)) => return Ended::Failed(error, place(&listing, version)),
             Err(_) => return Ended::Silent("does not answer", place(&listing, version)),
@@ -284,18 +309,12 @@ impl<K: Watched> Watch<K> {
 
     fn keep(&self, object: K) -> ObjectSeen {
         let identity = reference(self.position.kind, &object);
-        let Kept { object, live } = object.keep(&self.manager);
-        match object {
-            Ok(object) => {
-                ObjectSeen { change: Change::Upsert(object), object: identity, live, unreadable: None }
-            }
-            Err(diagnostic) => ObjectSeen {
-                change: Change::Delete(identity.clone()),
-                object: identity,
-                live,
-                unreadable: Some(diagnostic),
-            },
-        }
+        let Kept { sight, live } = object.keep(&self.manager);
+        let (sight, unreadable) = match sight {
+            Ok(sight) => (sight, None),
+            Err(diagnostic) => (Sight::Gone, Some(diagnostic)),
+        };
+        ObjectSeen { object: identity, sight, live, unreadable }
     }
 
     async fn send(&self, what: What) -> bool {
@@ -305,7 +324,7 @@ impl<K: Watched> Watch<K> {
 
 impl ObjectSeen {
     pub(super) fn gone(object: ObjectRef) -> Self {
-        Self { change: Change::Delete(object.clone()), object, live: None, unreadable: None }
+        Self { object, sight: Sight::Gone, live: None, unreadable: None }
     }
 }
 

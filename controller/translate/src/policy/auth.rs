@@ -12,6 +12,7 @@ use snapshot::{AuthTarget, BasicAuth, ExternalAuth, LocalTargets, Millis, Reach,
 pub use htpasswd::is_password_hash;
 pub(crate) use htpasswd::{MOST_USERS, Trouble};
 
+use crate::absence::{self, Absence};
 use crate::backends;
 use crate::draft::{DraftBackend, Owner, PortRef};
 use crate::endpoints::Local;
@@ -151,12 +152,14 @@ fn basic(basic: &Basic, owner: &Owner, store: &Store, notes: &mut Notes) -> Resu
         notes.unresolved(reason, remark(&object, &*basic.field, reason, said, remedy));
         Err(message)
     };
-    let Some(secret) = store.secret(&Name::new(owner.namespace(), &basic.secret)) else {
+    let name = Name::new(owner.namespace(), &basic.secret);
+    let Some(secret) = store.secret(&name) else {
         let remedy = match basic.form {
             UsersForm::File => "create it, with a file of htpasswd under its key auth",
             UsersForm::Map => "create it, with each user's hash under a key of the user's name",
         };
-        return closed("SecretNotFound", format!("there is no Secret {key}"), remedy);
+        let Absence { reason, message, remedy } = absence::of(Kind::Secret, &name, store, remedy);
+        return closed(reason, message, remedy);
     };
     let (users, troubles) = match read(secret, basic.form) {
         Ok(read) => read,

@@ -10,7 +10,7 @@ use super::{Due, Translator, forget};
 use crate::draft::Owner;
 use crate::object::{self, Asked};
 use crate::report::Findings;
-use crate::store::Object;
+use crate::store::{Kind, Name, Object};
 use crate::tls;
 
 impl Translator {
@@ -61,10 +61,12 @@ impl Translator {
         }
         for reference in before.references() {
             forget(&mut self.named, &reference, owner);
+            due.name(reference);
         }
         for key in before.certificates() {
             if let Some(certificate) = self.certificates.get_mut(&key) {
                 certificate.users.remove(owner);
+                due.name((Kind::Secret, Name::of_certificate(&key)));
                 due.released.insert(key);
             }
         }
@@ -93,11 +95,13 @@ impl Translator {
             }
         }
         for reference in after.references() {
-            self.named.entry(reference).or_default().insert(owner.clone());
+            self.named.entry(reference.clone()).or_default().insert(owner.clone());
+            due.name(reference);
         }
         for key in after.certificates() {
             if !self.certificates.contains_key(&key) {
                 due.certificates.insert(key.clone());
+                due.name((Kind::Secret, Name::of_certificate(&key)));
             }
             self.certificates.entry(key).or_default().users.insert(owner.clone());
         }
