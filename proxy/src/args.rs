@@ -51,6 +51,11 @@ pub struct Args {
     #[arg(long, requires = "last_good", env = "LONGHAUL_LAST_GOOD_ON_DISK")]
     pub last_good_on_disk: bool,
 
+    /// Further authorities, in PEM, that may sign the certificates of authentication services with `https` addresses,
+    /// beside those that browsers trust. Read once, at start.
+    #[arg(long, value_name = "FILE", env = "LONGHAUL_AUTH_CA_FILE")]
+    pub auth_ca_file: Option<PathBuf>,
+
     /// Over how long tunnels are closed when leaving.
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration, env = "LONGHAUL_DRAIN_PERIOD")]
     pub drain_period: Duration,

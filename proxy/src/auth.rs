@@ -10,7 +10,7 @@ mod template;
 
 use std::sync::Arc;
 
-use snapshot::UpstreamId;
+use snapshot::{SetCookie, UpstreamId};
 
 use crate::connection::Asking;
 use crate::forward::Replaced;
@@ -43,6 +43,8 @@ pub(crate) enum Kind {
 #[derive(Debug, Default)]
 pub(crate) struct Granted {
     fields: Vec<(Box<str>, Vec<u8>)>,
+    /// What the client is to keep, and when it is told.
+    cookies: (SetCookie, Vec<String>),
 }
 
 /// Why a client is not let in.
@@ -111,5 +113,13 @@ impl Granted {
     /// What goes upstream by this route.
     pub(crate) fn replacing<'a>(&'a self, route: &'a Route) -> Replaced<'a> {
         Replaced { with: &self.fields, ..Replaced::of(route) }
+    }
+
+    /// Cookies that go with an answer of this status.
+    pub(crate) fn cookies(&self, status: u16) -> &[String] {
+        match &self.cookies {
+            (SetCookie::WithSuccess, _) if status >= 400 => &[],
+            (_, cookies) => cookies,
+        }
     }
 }

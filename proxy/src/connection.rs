@@ -300,7 +300,7 @@ impl Connection {
         let outgoing = Outgoing { replaced: granted.replacing(route), ..route.outgoing(&asking.head) };
         handshake::request(&outgoing, &asking.peer(), &mut request);
         let answered = {
-            let shaking = dial::shake_hands(choice, route, &telemetry, (&request, &offer));
+            let shaking = dial::shake_hands(choice, route, asking.tls, &telemetry, (&request, &offer));
             tokio::select! {
                 answered = shaking => answered,
                 () = watch(&mut self.leg, &mut self.ahead) => return self.abandoned(asking, route),
@@ -311,11 +311,11 @@ impl Connection {
             Err(error) => return self.refuse_dial(asking, route, &error).await,
         };
         if answered.head.status != 101 {
-            return self.relay_answer(asking, route, answered).await;
+            return self.relay_answer(asking, (route, granted), answered).await;
         }
-        let Answered { stream, head, ahead, picked } = answered;
+        let Answered { leg, head, ahead, picked } = answered;
         let mut response = Vec::with_capacity(512);
-        handshake::response(&head, &asking.additions(route), &mut response);
+        handshake::response(&head, &asking.additions(route).granted(granted), &mut response);
         if self.write(route, &response).await.is_err() {
             return self.abandoned(asking, route);
         }
@@ -327,7 +327,7 @@ impl Connection {
         };
         let ahead = [std::mem::take(&mut self.ahead).freeze(), ahead.freeze()];
         let live = route.live.clone();
-        Next::Tunnel(Leg::Plain(stream), Box::new(Opening { live, picked, record, telemetry, ahead }))
+        Next::Tunnel(leg, Box::new(Opening { live, picked, record, telemetry, ahead }))
     }
 
     /// The client left before it was answered.

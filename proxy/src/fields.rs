@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use snapshot::{CorsOrigin, FieldChanges};
 
+use crate::auth::Granted;
 use crate::head::{Head, Method, canonical, is_token};
 
 /// One field of a message.
@@ -38,6 +39,8 @@ pub struct Additions<'a> {
     /// Those that Longhaul's own answers get too.
     pub always: Vec<Line<'a>>,
     cors: bool,
+    /// Values of Set-Cookie of whoever let the client in.
+    cookies: Option<&'a Granted>,
 }
 
 impl Fields {
@@ -69,7 +72,7 @@ impl Fields {
         if let Some(hsts) = self.hsts.as_deref().filter(|_| scheme == "https") {
             always.push((HSTS, hsts.into()));
         }
-        Additions { changes: Some(&self.response), always, cors: self.cors.is_some() }
+        Additions { changes: Some(&self.response), always, cors: self.cors.is_some(), cookies: None }
     }
 
     /// Whether this request only asks whether another may be made, which is ours to answer.
@@ -107,17 +110,24 @@ impl Changes {
     }
 }
 
-impl Additions<'_> {
+impl<'a> Additions<'a> {
+    /// The same for a client that was let in by this.
+    pub(crate) fn granted(self, granted: &'a Granted) -> Self {
+        Self { cookies: Some(granted), ..self }
+    }
+
     /// Whether a field of the upstream's answer goes.
     pub fn drops(&self, name: &str) -> bool {
         self.replaces(name) || self.changes.is_some_and(|changes| changes.drops(name))
     }
 
-    /// The fields that come.
-    pub fn lines(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The fields that come to an answer of this status.
+    pub fn lines(&self, status: u16) -> impl Iterator<Item = (&str, &str)> {
+        let cookies = self.cookies.into_iter().flat_map(move |granted| granted.cookies(status));
+        let cookies = cookies.map(|cookie| ("Set-Cookie", &**cookie));
         let changes = self.changes.into_iter().flat_map(Changes::lines);
         let changes = changes.filter(|(name, _)| !self.replaces(name));
-        changes.chain(self.always.iter().map(|(name, value)| (*name, &**value)))
+        changes.chain(self.always.iter().map(|(name, value)| (*name, &**value))).chain(cookies)
     }
 
     /// Whether CORS or Strict-Transport-Security by policy stands in place of this field.

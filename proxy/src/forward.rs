@@ -245,7 +245,7 @@ pub fn response_fields(head: &ResponseHead, additions: &Additions<'_>, out: &mut
             field(name, value, out);
         }
     }
-    for (name, value) in additions.lines() {
+    for (name, value) in additions.lines(head.status) {
         field(name, value.as_bytes(), out);
     }
 }

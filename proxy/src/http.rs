@@ -13,7 +13,6 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::auth::Granted;
@@ -22,19 +21,22 @@ use crate::dial::{self, DialError};
 use crate::fields::Additions;
 use crate::forward::{self, Outgoing};
 use crate::head::{self, Framing, Head, Refusal, Version};
+use crate::leg::Leg;
 use crate::table::Route;
 use crate::upstream::{Choice, Picked};
 use crate::worker::Home;
 
 mod ask;
 mod body;
+mod carried;
 mod pool;
 mod wire;
 
 pub(crate) use ask::{Question, ask};
 use body::{Account, Answered, RequestBody, ResponseBody};
-pub(crate) use pool::Pool;
+use carried::Carried;
 use pool::Sender;
+pub(crate) use pool::{Line, Pool};
 use wire::{Ending, Exchange, TrailerSlot, Wire};
 
 /// Hyper's bounds, with room for what we add to a head that passed our own.
@@ -64,9 +66,10 @@ pub(crate) async fn serve(
     let (account, failure) = (Account::default(), std::sync::Mutex::new(None));
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
-    let additions = asking.additions(route);
+    let additions = asking.additions(route).granted(granted);
     let service = service_fn(|request| {
-        let client = Client { account: account.clone(), trailers: trailers.clone(), additions: &additions };
+        let (account, trailers) = (account.clone(), trailers.clone());
+        let client = Client { account, trailers, additions: &additions, tls: asking.tls };
         let (home, route) = (home.clone(), route.clone());
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
@@ -104,6 +107,8 @@ struct Client<'a> {
     additions: &'a Additions<'a>,
     /// Where trailers go, for a client that takes them.
     trailers: Option<TrailerSlot>,
+    /// It came over TLS.
+    tls: bool,
 }
 
 /// Whether the client looks at trailers (RFC 9110 §6.5.1). HTTP/1.0 has none.
@@ -160,7 +165,9 @@ async fn forward_request(
     while tried.len() < dial::ATTEMPTS {
         let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let address = picked.address();
-        while let Some(sender) = home.pool.take(address) {
+        let secured = route.secured(picked.upstream(), client.tls);
+        let line = Line::new(address, secured.as_ref());
+        while let Some(sender) = home.pool.take(&line) {
             let again = again(&request);
             match send(home, route, sender, request, &picked).await {
                 Ok((response, sender)) => {
@@ -177,9 +184,9 @@ async fn forward_request(
                 Err((error, None)) => return Err(error),
             }
         }
-        match dial::attempt(&picked, &route.timeouts, &home.shared.telemetry).await {
-            Ok(stream) => {
-                let sender = open(home, stream).await.map_err(|_| DialError::Terminated(address))?;
+        match dial::attempt(&picked, secured.as_ref(), &route.timeouts, &home.shared.telemetry).await {
+            Ok(leg) => {
+                let sender = open(home, leg, line).await.map_err(|_| DialError::Terminated(address))?;
                 let sent = send(home, route, sender, request, &picked).await;
                 let (response, sender) = sent.map_err(|(error, _)| error)?;
                 return answer(home, route, (response, sender, picked), &method, client);
@@ -222,27 +229,33 @@ async fn send(
             let unsent = error.take_message().map(Box::new);
             let error = error.into_error();
             tracing::debug!(%error, endpoint = %address, leaving = home.shared.leaving.is_cancelled(), "no answer");
-            let error = if error.is_parse() {
-                DialError::Protocol(address, error.to_string())
-            } else {
-                DialError::Terminated(address)
-            };
-            Err((error, unsent))
+            Err((ask::failed(address, &error), unsent))
         }
         None => Err((DialError::ResponseTimeout(address), None)),
     }
 }
 
-async fn open(home: &Home, stream: TcpStream) -> hyper::Result<Sender> {
+async fn open(home: &Home, leg: Leg, line: Line) -> hyper::Result<Sender> {
+    match leg {
+        // The kernel's own buffers are enough.
+        Leg::Plain(stream) => open_over(home, TokioIo::new(stream), line).await,
+        leg => open_over(home, Carried::new(leg), line).await,
+    }
+}
+
+async fn open_over<T>(home: &Home, io: T, line: Line) -> hyper::Result<Sender>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
     let mut hyper = hyper::client::conn::http1::Builder::new();
     hyper.max_headers(MAX_FIELDS).max_buf_size(MAX_HEAD);
-    let (sender, connection) = hyper.handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = hyper.handshake(io).await?;
     let task = home.tasks.spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(Sender::new(sender, task.abort_handle()))
+    Ok(Sender::new(sender, task.abort_handle(), line))
 }
 
 /// The request as hyper's client sends it. Its framing stays as it is, in canonical form: hyper would take a GET's
@@ -266,7 +279,7 @@ fn answer(
     route: &Route,
     (response, sender, picked): (Response<Incoming>, Sender, Picked),
     method: &Method,
-    Client { account, trailers, additions }: Client<'_>,
+    Client { account, trailers, additions, .. }: Client<'_>,
 ) -> Result<Response<ResponseBody>, DialError> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -277,7 +290,7 @@ fn answer(
         return Err(DialError::Protocol(picked.address(), what.into()));
     }
     let nominated = drop_hop_by_hop(&mut parts.headers);
-    add_to(&mut parts.headers, additions);
+    add_to(&mut parts.headers, additions, parts.status);
     if trailers.is_none() {
         parts.headers.remove(header::TRAILER);
     }
@@ -330,12 +343,12 @@ fn drop_hop_by_hop(fields: &mut HeaderMap) -> Vec<HeaderName> {
 }
 
 /// What the route changes of the upstream's answer.
-fn add_to(fields: &mut HeaderMap, additions: &Additions<'_>) {
+fn add_to(fields: &mut HeaderMap, additions: &Additions<'_>, status: StatusCode) {
     let dropped: Vec<_> = fields.keys().filter(|name| additions.drops(name.as_str())).cloned().collect();
     for name in dropped {
         fields.remove(name);
     }
-    for (name, value) in additions.lines() {
+    for (name, value) in additions.lines(status.as_u16()) {
         // Both were checked when the table was built.
         if let (Ok(name), Ok(value)) =
             (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))

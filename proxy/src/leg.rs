@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::BytesMut;
+use rustls::client::UnbufferedClientConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -18,7 +19,7 @@ use crate::scratch;
 
 mod tls;
 
-pub use tls::{HandshakeError, TlsLeg};
+pub use tls::{End, HandshakeError, TlsLeg};
 
 /// One side of a tunnel.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub enum Leg {
     Plain(TcpStream),
     /// TLS of which we are the server.
     Tls(Box<TlsLeg>),
+    /// TLS of which we are the client.
+    ToServer(Box<TlsLeg<UnbufferedClientConnection>>),
     /// It was reset.
     Gone,
 }
@@ -41,6 +44,7 @@ impl Leg {
                 Pin::new(stream).poll_read(cx, &mut buffer).map_ok(|()| buffer.filled().len())
             }
             Self::Tls(leg) => leg.poll_fill(cx, buffer),
+            Self::ToServer(leg) => leg.poll_fill(cx, buffer),
             Self::Gone => Poll::Ready(Ok(0)),
         }
     }
@@ -50,6 +54,7 @@ impl Leg {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Tls(leg) => leg.poll_drain(cx, bytes),
+            Self::ToServer(leg) => leg.poll_drain(cx, bytes),
             Self::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -59,6 +64,7 @@ impl Leg {
         match self {
             Self::Plain(_) | Self::Gone => Poll::Ready(Ok(())),
             Self::Tls(leg) => leg.poll_flush(cx),
+            Self::ToServer(leg) => leg.poll_flush(cx),
         }
     }
 
@@ -67,6 +73,7 @@ impl Leg {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(leg) => leg.poll_close_write(cx),
+            Self::ToServer(leg) => leg.poll_close_write(cx),
             Self::Gone => Poll::Ready(Ok(())),
         }
     }
@@ -76,6 +83,7 @@ impl Leg {
         let stream = match self {
             Self::Plain(stream) => &*stream,
             Self::Tls(leg) => leg.stream(),
+            Self::ToServer(leg) => leg.stream(),
             Self::Gone => return,
         };
         // Fails only on a socket that has no connection any more, and so nothing to reset.
@@ -83,11 +91,17 @@ impl Leg {
         *self = Self::Gone;
     }
 
+    /// Whether its bytes are encrypted on the wire.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::ToServer(_))
+    }
+
     /// Bytes that were taken and are held until the kernel takes them.
     pub fn held(&self) -> usize {
         match self {
             Self::Plain(_) | Self::Gone => 0,
             Self::Tls(leg) => leg.held(),
+            Self::ToServer(leg) => leg.held(),
         }
     }
 

@@ -45,6 +45,7 @@ pub mod telemetry;
 pub mod tls;
 pub mod tunnel;
 pub mod upstream;
+pub mod upstream_tls;
 pub mod worker;
 
 pub use routing::{access, networks, path_regex};

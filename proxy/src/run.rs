@@ -1,10 +1,14 @@
 //! Puts the process together, and takes it apart on a signal.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustls::crypto::CryptoProvider;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use snapshot::ListenerName;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -21,6 +25,7 @@ use crate::feed::{Feed, FeedConfig, Storage};
 use crate::pulse::Vigil;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
+use crate::upstream_tls;
 use crate::worker::{Shared, Worker};
 
 /// So long for what waits to be accepted. It takes milliseconds.
@@ -37,6 +42,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admin = args.admin.map(|address| listen(address, "admin")).transpose()?;
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let auth_tls = auth_tls(args.auth_ca_file.as_deref(), provider.clone())?;
     let table = Table::served_from(provider);
     let feed = Feed::new(feed_config(&args), table.clone())?;
     let telemetry = Telemetry::new();
@@ -46,6 +52,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         telemetry: telemetry.clone(),
         passwords: Passwords::new(),
         names: Names::default(),
+        auth_tls,
         public_http_port: args.public_http_port.unwrap_or(http.local_addr()?.port()),
         public_https_port: args.public_https_port.unwrap_or(https.local_addr()?.port()),
         leaving: leaving.clone(),
@@ -136,6 +143,19 @@ fn vigil(workers: &[Worker], acceptor: &Acceptor) -> Vigil {
     let workers = workers.iter().enumerate();
     let workers = workers.map(|(index, worker)| (format!("worker-{index}"), worker.pulse.clone()));
     Vigil::over(workers.chain([("the acceptor".to_owned(), acceptor.pulse())]))
+}
+
+/// How authentication services are spoken to whose address is `https`: the file has further authorities.
+fn auth_tls(file: Option<&Path>, provider: Arc<CryptoProvider>) -> anyhow::Result<Arc<upstream_tls::Policy>> {
+    let mut further = Vec::new();
+    if let Some(file) = file {
+        let shown = file.display();
+        let read = CertificateDer::pem_file_iter(file).with_context(|| format!("cannot read {shown}"))?;
+        further =
+            read.collect::<Result<_, _>>().with_context(|| format!("{shown} does not hold certificates"))?;
+        anyhow::ensure!(!further.is_empty(), "{shown} holds no certificate in PEM");
+    }
+    upstream_tls::public(provider, further).context("an authority of --auth-ca-file cannot be used")
 }
 
 fn feed_config(args: &Args) -> FeedConfig {

@@ -38,6 +38,7 @@ use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
 use snapshot::{
     Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, RouteId, Serves, Snapshot,
+    UpstreamId,
 };
 use tokio::time::Instant;
 
@@ -56,6 +57,7 @@ use crate::path_regex::PathRegex;
 use crate::telemetry::AccessLog;
 use crate::tls::policy::{Policies, Policy};
 use crate::upstream::{Census, Choice, Way};
+use crate::upstream_tls::{self, Secured, UpstreamTls};
 
 /// What one generation says, ready to be asked. Held in an `Arc<ArcSwap<Table>>`.
 pub struct Table {
@@ -70,6 +72,8 @@ pub struct Table {
     hosts: Hosts,
     certificates: Certificates,
     policies: Policies,
+    /// Towards upstreams.
+    upstream_policies: upstream_tls::Policies,
     /// For names whose hosts have no TLS settings.
     default_tls: Arc<ServerConfig>,
     upstreams: Upstreams,
@@ -120,6 +124,8 @@ pub struct Route {
     pub redirect: Redirect,
     /// How an endpoint is chosen: see [`Route::way`].
     pub balance: Balance,
+    /// How TLS is spoken to upstreams, where it is.
+    pub upstream_tls: Option<Box<UpstreamTls>>,
     /// What goes upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
     /// What it changes of the fields of requests and responses.
@@ -159,6 +165,11 @@ impl Route {
             Action::Redirect(_) => Err("clients are sent elsewhere"),
             Action::Broken(reason) => Err(reason),
         }
+    }
+
+    /// How TLS is spoken to one of its upstreams, for a client that came over TLS or did not. `None`: it is not.
+    pub(crate) fn secured(&self, upstream: &UpstreamId, client_tls: bool) -> Option<Secured> {
+        self.upstream_tls.as_ref()?.to(upstream, client_tls)
     }
 
     fn way(&self, head: &Head, client: IpAddr) -> Way {
@@ -242,6 +253,7 @@ impl Table {
         let default_tls = policies.config(Policy::default());
         let default_tls = default_tls.expect("a provider has cipher suites of TLS 1.2 or TLS 1.3");
         Self {
+            upstream_policies: upstream_tls::Policies::new(provider.clone()),
             provider,
             policies,
             default_tls,

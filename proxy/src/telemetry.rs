@@ -76,6 +76,7 @@ pub struct Telemetry {
     refusals: Labelled<Reason>,
     tls_handshakes: Labelled<Outcome>,
     proxy_headers: Labelled<Outcome>,
+    upstream_tls: Labelled<Outcome>,
     connect_failures: Counter,
     ejections: Counter,
     endpoints: Family<State, Gauge>,
@@ -211,6 +212,7 @@ impl Telemetry {
             refusals: Family::default(),
             tls_handshakes: Family::default(),
             proxy_headers: Family::default(),
+            upstream_tls: Family::default(),
             connect_failures: Counter::default(),
             ejections: Counter::default(),
             endpoints: Family::default(),
@@ -273,6 +275,11 @@ impl Telemetry {
             "proxy_headers",
             "Connections that a load balancer has to announce by the PROXY protocol, by result",
             self.proxy_headers.clone(),
+        );
+        registry.register(
+            "upstream_tls_handshakes",
+            "TLS handshakes with upstreams and authentication services, by result",
+            self.upstream_tls.clone(),
         );
         registry.register(
             "upstream_connect_failures",
@@ -393,6 +400,10 @@ impl Telemetry {
 
     pub(crate) fn tls_handshake(&self, result: &'static str) {
         self.tls_handshakes.get_or_create(&Outcome { result }).inc();
+    }
+
+    pub(crate) fn upstream_tls_handshake(&self, result: &'static str) {
+        self.upstream_tls.get_or_create(&Outcome { result }).inc();
     }
 
     pub(crate) fn connect_failed(&self) {

@@ -73,9 +73,7 @@ impl TlsRefusal {
             Self::UnknownName(_) => "unrecognized_name",
             Self::NoHello(_) => "no_hello",
             Self::Handshake(HandshakeError::Tls(_)) => "refused",
-            Self::Handshake(HandshakeError::Closed | HandshakeError::TooLong | HandshakeError::Io(_)) => {
-                "broken"
-            }
+            Self::Handshake(_) => "broken",
         }
     }
 }

@@ -167,7 +167,7 @@ impl Tunnel {
 
     /// Reads once and passes on what the other side takes; the rest is held. `None`: nothing is there.
     fn read(&mut self, cx: &mut Context<'_>, from: Side) -> Result<Option<usize>, Broken> {
-        let tls = self.legs.iter().any(|leg| matches!(leg, Leg::Tls(_)));
+        let tls = self.legs.iter().any(Leg::is_tls);
         let most = if tls { TLS_READ } else { scratch::SCRATCH };
         scratch::with_plaintext(|buffer| {
             let read = self.legs[from.index()].poll_fill(cx, &mut buffer[..most]);

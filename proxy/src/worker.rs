@@ -21,6 +21,7 @@ use crate::http::Pool;
 use crate::pulse::Pulse;
 use crate::table::Table;
 use crate::telemetry::Telemetry;
+use crate::upstream_tls;
 
 pub(crate) mod registry;
 
@@ -38,6 +39,8 @@ pub struct Shared {
     pub passwords: Passwords,
     /// Where authentication services are.
     pub names: Names,
+    /// How those are spoken to whose address is `https`.
+    pub auth_tls: Arc<upstream_tls::Policy>,
     /// The port that redirects and forwarding fields name for the plain listener.
     pub public_http_port: u16,
     /// The same for the TLS listener.
@@ -176,6 +179,7 @@ pub(crate) mod tests {
     pub(crate) fn shared() -> Arc<Shared> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         Arc::new(Shared {
+            auth_tls: upstream_tls::public(provider.clone(), []).unwrap(),
             table: Table::served_from(provider),
             telemetry: Telemetry::new(),
             passwords: Passwords::new(),

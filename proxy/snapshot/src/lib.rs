@@ -20,9 +20,10 @@ pub use map::{Delta, Digest, Snapshot};
 pub use pattern::pattern;
 pub use section::{
     Access, Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
-    CipherSuite, Condition, Conditions, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges,
-    Forward, HashPart, Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets,
-    LocationPart, Millis, ObjectRef, OriginMatch, OriginPort, PasswordHash, PathMatch, PathRewrite, Piece,
-    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Section, Serves, SignIn, Slice,
-    Template, Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
+    CipherSuite, ClientPair, Condition, Conditions, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth,
+    FieldChanges, Forward, HashPart, Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName,
+    LocalTargets, LocationPart, Millis, ObjectRef, OriginMatch, OriginPort, PasswordHash, PathMatch,
+    PathRewrite, Piece, PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Scheme, Section,
+    SecuredUpstreams, Serves, SetCookie, SignIn, Slice, Sni, Template, Timeouts, TlsVersion, UpstreamId,
+    UpstreamTls, User, ValueMatch, Verify, WeightedUpstream,
 };

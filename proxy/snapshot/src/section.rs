@@ -8,6 +8,7 @@ mod host;
 mod policy;
 mod route;
 mod upstream;
+mod upstream_tls;
 
 use std::fmt;
 
@@ -16,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use access::{Access, OriginMatch, OriginPort};
 pub use auth::{
-    Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, SignIn, Template, User,
+    Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, Scheme, SetCookie, SignIn,
+    Template, User,
 };
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use fields::{Cors, CorsOrigin, FieldChanges, Headers, Hsts};
@@ -27,6 +29,7 @@ pub use route::{
     Redirect, RedirectTo, Route, RouteId, Serves, ValueMatch, WeightedUpstream,
 };
 pub use upstream::{Endpoint, Endpoints, Reach, Slice, UpstreamId};
+pub use upstream_tls::{ClientPair, SecuredUpstreams, Sni, UpstreamTls, Verify};
 
 /// The name of a [`Section`]. The order of keys is the order in which a snapshot is shown and compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

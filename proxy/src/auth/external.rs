@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
-use snapshot::{AuthTarget, ExternalAuth, LocalTargets, UpstreamId};
-use tokio::net::TcpStream;
+use snapshot::{AuthTarget, ExternalAuth, LocalTargets, Scheme, SetCookie, UpstreamId};
 use tokio::time::{Instant, timeout};
 
 use super::template::{self, Template};
@@ -22,10 +21,10 @@ use crate::connection::Asking;
 use crate::dial::{self, DialError};
 use crate::forward::{self, Outgoing};
 use crate::head;
-use crate::http::{Question, ask};
-use crate::socket;
+use crate::http::{Line, Question, ask};
 use crate::table::Timeouts;
 use crate::upstream::{Upstream, Way, Weighted, choose};
+use crate::upstream_tls::Secured;
 use crate::worker::Home;
 
 /// What we say ourselves, whatever the client sent: names in lower case.
@@ -42,11 +41,12 @@ pub struct External {
     timeout: Duration,
     sign_in: Option<(Template, Option<Box<str>>)>,
     request_redirect: Option<Template>,
+    set_cookie: SetCookie,
 }
 
 enum Target {
     Service { id: UpstreamId, endpoints: Option<[Weighted; 1]>, host: Box<str>, path: Box<str> },
-    Url { host: Option<Box<str>>, port: u16, target: Template, local: LocalTargets },
+    Url { scheme: Scheme, host: Option<Box<str>>, port: u16, target: Template, local: LocalTargets },
 }
 
 /// Why a service did not say anything.
@@ -56,6 +56,8 @@ enum Silence {
     Dial(#[from] DialError),
     #[error("its address is not known: {0}")]
     Name(#[source] io::Error),
+    #[error("it cannot be asked over TLS: {0}")]
+    Host(String),
     #[error("it cannot be asked this: {0}")]
     Question(#[from] hyper::http::Error),
 }
@@ -69,7 +71,8 @@ impl External {
                 host: host.as_str().into(),
                 path: path.as_str().into(),
             },
-            AuthTarget::Url { host, port, target, local } => Target::Url {
+            AuthTarget::Url { scheme, host, port, target, local } => Target::Url {
+                scheme: *scheme,
                 host: host.as_deref().map(Into::into),
                 port: *port,
                 target: Template::new(target)?,
@@ -93,6 +96,7 @@ impl External {
             timeout: Duration::from_millis(external.timeout.0.max(1)),
             sign_in: sign_in.transpose()?,
             request_redirect: template(&external.request_redirect)?,
+            set_cookie: external.set_cookie,
         })
     }
 
@@ -141,14 +145,18 @@ impl External {
     }
 
     /// What the answer says of the client.
-    fn granted(&self, fields: &HeaderMap) -> Option<Granted> {
+    fn granted(&self, fields_of_answer: &HeaderMap) -> Option<Granted> {
         let named = self.passed.iter().flat_map(|name| {
-            let values = fields.get_all(&**name).into_iter();
+            let values = fields_of_answer.get_all(&**name).into_iter();
             values.map(|value| (name.clone(), value.as_bytes().to_vec()))
         });
         let fields: Vec<_> = named.collect();
+        let cookies = fields_of_answer.get_all(header::SET_COOKIE).into_iter();
+        let cookies: Vec<_> = cookies.filter_map(|cookie| Some(cookie.to_str().ok()?.to_owned())).collect();
         let size: usize = fields.iter().map(|(name, value)| name.len() + value.len() + 32).sum();
-        (size <= MOST_PASSED).then_some(Granted { fields })
+        let size = size + cookies.iter().map(|cookie| cookie.len() + 32).sum::<usize>();
+        let cookies = (self.set_cookie, cookies);
+        (size <= MOST_PASSED).then_some(Granted { fields, cookies })
     }
 
     /// Sends a page to where people log in, and from there back to itself.
@@ -177,12 +185,19 @@ impl External {
                 let endpoints = endpoints.as_ref().map_or(&[][..], |endpoints| &endpoints[..]);
                 Ok(self.ask_one_of(endpoints, home, &question).await?)
             }
-            Target::Url { host, port, target, local } => {
+            Target::Url { scheme, host, port, target, local } => {
                 let host = host.as_deref().unwrap_or(&asking.head.host);
-                let authority = if *port == 80 { host.to_owned() } else { format!("{host}:{port}") };
+                let (secured, usual) = match scheme {
+                    Scheme::Http => (None, 80),
+                    Scheme::Https => {
+                        let secured = Secured::new(home.shared.auth_tls.clone(), host);
+                        (Some(secured.map_err(Silence::Host)?), 443)
+                    }
+                };
+                let authority = if *port == usual { host.to_owned() } else { format!("{host}:{port}") };
                 let question = self.question(asking, &authority, &target.fill(asking))?;
                 let addresses = home.shared.names.find(host, *port, *local).await.map_err(Silence::Name)?;
-                Ok(ask_any_of(&addresses, home, &question).await?)
+                Ok(ask_any_of((&addresses, secured.as_ref()), home, &question).await?)
             }
         }
     }
@@ -202,8 +217,8 @@ impl External {
                 break;
             };
             let address = picked.address();
-            let connect = dial::attempt(&picked, &timeouts, &home.shared.telemetry);
-            match ask(home, address, question, connect).await {
+            let connect = dial::attempt(&picked, None, &timeouts, &home.shared.telemetry);
+            match ask(home, Line::new(address, None), question, connect).await {
                 Err(error @ (DialError::Refused(..) | DialError::ConnectTimeout(_))) => failure = error,
                 answered => return answered,
             }
@@ -251,19 +266,14 @@ fn goes_to_service(name: &str) -> bool {
 }
 
 async fn ask_any_of(
-    addresses: &[SocketAddr],
+    (addresses, secured): (&[SocketAddr], Option<&Secured>),
     home: &Arc<Home>,
     question: &Question,
 ) -> Result<(StatusCode, HeaderMap), DialError> {
     let mut failure = DialError::NoEndpoint;
     for address in addresses.iter().take(dial::ATTEMPTS) {
-        let connect = async {
-            let connected = TcpStream::connect(address).await;
-            let stream = connected.map_err(|error| DialError::Refused(*address, error))?;
-            socket::prepare(&stream);
-            Ok(stream)
-        };
-        match ask(home, *address, question, connect).await {
+        let connect = dial::reach(*address, secured, &home.shared.telemetry);
+        match ask(home, Line::new(*address, secured), question, connect).await {
             Err(error @ DialError::Refused(..)) => failure = error,
             answered => return answered,
         }
@@ -294,7 +304,7 @@ impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service { id, .. } => write!(f, "Service({id})"),
-            Self::Url { host, port, .. } => write!(f, "Url({host:?}:{port})"),
+            Self::Url { scheme, host, port, .. } => write!(f, "Url({scheme:?} {host:?}:{port})"),
         }
     }
 }

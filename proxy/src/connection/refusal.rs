@@ -215,6 +215,11 @@ impl From<&DialError> for Answer {
             DialError::Full(_) => "the proxy has reached its limit of connections to this route's endpoints",
             DialError::Refused(..) => "no endpoint of this route accepts connections",
             DialError::ConnectTimeout(_) => "no endpoint of this route accepted a connection in time",
+            DialError::Certificate(..) => {
+                "no endpoint of this route proves by its certificate whom it must be"
+            }
+            DialError::Alert(..) => "no endpoint of this route accepts how TLS is spoken to it",
+            DialError::Tls(..) => "no endpoint of this route speaks TLS as it must",
             DialError::ResponseTimeout(_) => "the upstream did not answer in time",
             DialError::Terminated(_) => "the upstream closed the connection before it answered",
             DialError::Protocol(..) => "the upstream answered with something that is not HTTP",
@@ -368,6 +373,9 @@ mod tests {
             ),
             (of(&DialError::Refused(endpoint, io())), "502 Bad Gateway", "connection_refused", ""),
             (of(&DialError::ConnectTimeout(endpoint)), "504 Gateway Timeout", "connection_timeout", ""),
+            (of(&DialError::Certificate(endpoint, detail())), "502 Bad Gateway", "tls_certificate_error", ""),
+            (of(&DialError::Alert(endpoint, detail())), "502 Bad Gateway", "tls_alert_received", ""),
+            (of(&DialError::Tls(endpoint, detail())), "502 Bad Gateway", "tls_protocol_error", ""),
             (of(&DialError::ResponseTimeout(endpoint)), "504 Gateway Timeout", "http_response_timeout", ""),
             (of(&DialError::Terminated(endpoint)), "502 Bad Gateway", "connection_terminated", ""),
             (of(&DialError::Protocol(endpoint, detail())), "502 Bad Gateway", "http_protocol_error", ""),

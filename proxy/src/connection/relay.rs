@@ -3,26 +3,32 @@
 use std::io;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
 
+use crate::auth::Granted;
 use crate::body::{Delimiter, Output, write_chunk, write_last_chunk};
 use crate::dial::{Answered, limited};
 use crate::forward;
 use crate::head::{Framing, ResponseFraming, Version};
+use crate::leg::Leg;
+use crate::scratch;
 use crate::table::Route;
 
 use super::{Asking, Connection, Next};
 
 impl Connection {
     /// Passes head and body on. The upstream's connection is not used again.
-    pub(super) async fn relay_answer(&mut self, asking: &Asking, route: &Route, answered: Answered) -> Next {
-        let Answered { stream, head, ahead, picked } = answered;
+    pub(super) async fn relay_answer(
+        &mut self,
+        asking: &Asking,
+        (route, granted): (&Route, &Granted),
+        answered: Answered,
+    ) -> Next {
+        let Answered { leg, head, ahead, picked } = answered;
         // Without a length the client's connection ends with the body, as the upstream's does.
         let delimited = head.framing != ResponseFraming::UntilClose;
         let keep_alive = asking.head.keep_alive && delimited && !self.home.shared.leaving.is_cancelled();
         let mut out = format!("HTTP/1.1 {} {}\r\n", head.status, head.reason).into_bytes();
-        forward::response_fields(&head, &asking.additions(route), &mut out);
+        forward::response_fields(&head, &asking.additions(route).granted(granted), &mut out);
         if head.framing == ResponseFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }
@@ -31,7 +37,7 @@ impl Connection {
         }
         out.extend_from_slice(b"\r\n");
         debug_assert_eq!(asking.head.version, Version::Http11, "only HTTP/1.1 upgrades");
-        let sent = self.relay_body(route, &head.framing, (stream, ahead), out).await;
+        let sent = self.relay_body(route, &head.framing, (leg, ahead), out).await;
         let mut summary = asking.summary(Some(route), head.status);
         summary.endpoint = Some(picked.address());
         summary.sent = *sent.as_ref().unwrap_or(&0);
@@ -51,7 +57,7 @@ impl Connection {
         &mut self,
         route: &Route,
         framing: &ResponseFraming,
-        (mut stream, mut ahead): (TcpStream, BytesMut),
+        (mut leg, mut ahead): (Leg, BytesMut),
         mut out: Vec<u8>,
     ) -> io::Result<u64> {
         let mut sent = 0;
@@ -77,7 +83,7 @@ impl Connection {
             if ended {
                 return Ok(sent);
             }
-            let read = limited(route.timeouts.request, stream.read_buf(&mut ahead)).await;
+            let read = limited(route.timeouts.request, leg.append(&mut ahead, scratch::SCRATCH)).await;
             if read.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))? == 0 {
                 return if delimiter.is_none() { Ok(sent) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }

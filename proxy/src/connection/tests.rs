@@ -54,6 +54,7 @@ impl World {
             telemetry: Telemetry::new(),
             passwords: crate::auth::Passwords::new(),
             names: crate::auth::Names::default(),
+            auth_tls: crate::upstream_tls::public(Arc::new(aws_lc_rs::default_provider()), []).unwrap(),
             public_http_port: 80,
             public_https_port: 443,
             leaving: CancellationToken::new(),

@@ -26,7 +26,7 @@ fn fields(headers: Headers) -> Fields {
 }
 
 fn lines(fields: &Fields, head: &Head, scheme: &str) -> Vec<String> {
-    fields.additions(head, scheme).lines().map(|(name, value)| format!("{name}: {value}")).collect()
+    fields.additions(head, scheme).lines(200).map(|(name, value)| format!("{name}: {value}")).collect()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Questions of our own, without a body, over the same pooled connections as requests.
 
+use std::error::Error as _;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +10,13 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::body::RequestBody;
 use super::open;
-use super::pool::Sender;
+use super::pool::{Line, Sender};
 use crate::dial::DialError;
+use crate::leg::Leg;
 use crate::worker::Home;
 
 /// What is read of an answer's body, so that its connection can be used again.
@@ -45,13 +47,14 @@ impl Question {
 /// Asks at an address. `connect` is awaited where no connection waits. For the time that it takes the caller cares.
 pub(crate) async fn ask(
     home: &Arc<Home>,
-    address: SocketAddr,
+    line: Line,
     question: &Question,
-    connect: impl Future<Output = Result<TcpStream, DialError>>,
+    connect: impl Future<Output = Result<Leg, DialError>>,
 ) -> Result<(StatusCode, HeaderMap), DialError> {
-    while let Some(mut sender) = home.pool.take(address) {
+    let address = line.address();
+    while let Some(mut sender) = home.pool.take(&line) {
         match sender.try_send_request(question.request()).await {
-            Ok(response) => return Ok(receive(home, address, response, sender)),
+            Ok(response) => return Ok(receive(home, response, sender)),
             Err(mut error) => {
                 // The service had closed the idle connection: nothing was sent.
                 if error.take_message().is_some() {
@@ -66,34 +69,30 @@ pub(crate) async fn ask(
             }
         }
     }
-    let stream = connect.await?;
-    let mut sender = open(home, stream).await.map_err(|error| failed(address, &error))?;
+    let leg = connect.await?;
+    let mut sender = open(home, leg, line).await.map_err(|error| failed(address, &error))?;
     let answered = sender.send_request(question.request()).await;
     let response = answered.map_err(|error| failed(address, &error))?;
-    Ok(receive(home, address, response, sender))
+    Ok(receive(home, response, sender))
 }
 
-fn failed(address: SocketAddr, error: &hyper::Error) -> DialError {
+/// Why no answer came over a connection that stood.
+pub(super) fn failed(address: SocketAddr, error: &hyper::Error) -> DialError {
     if error.is_parse() {
-        DialError::Protocol(address, error.to_string())
-    } else {
-        DialError::Terminated(address)
+        return DialError::Protocol(address, error.to_string());
     }
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    source.map_or(DialError::Terminated(address), |source| DialError::broken(address, source))
 }
 
 /// Nobody waits for the body, which says nothing to us.
-fn receive(
-    home: &Arc<Home>,
-    address: SocketAddr,
-    response: Response<Incoming>,
-    sender: Sender,
-) -> (StatusCode, HeaderMap) {
+fn receive(home: &Arc<Home>, response: Response<Incoming>, sender: Sender) -> (StatusCode, HeaderMap) {
     let (parts, body) = response.into_parts();
     let keeper = home.clone();
     home.tasks.spawn(async move {
         let read = timeout(LONGEST_BODY, Limited::new(body, MOST_BODY).collect()).await;
         if matches!(read, Ok(Ok(_))) {
-            keeper.pool.give(address, sender);
+            keeper.pool.give(sender);
         }
     });
     (parts.status, parts.headers)

@@ -235,7 +235,8 @@ impl Drop for ResponseBody {
         if let Some((home, sender, picked)) = self.carrier.take()
             && (self.account.finished() || self.inner.is_end_stream())
         {
-            home.pool.give(picked.address(), sender);
+            home.pool.give(sender);
+            drop(picked);
         }
     }
 }

@@ -11,6 +11,24 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::body::RequestBody;
+use crate::upstream_tls::{Likeness, Secured};
+
+/// Where a connection leads, and how: one may stand in for another where this is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Line {
+    address: SocketAddr,
+    tls: Option<Likeness>,
+}
+
+impl Line {
+    pub(crate) fn new(address: SocketAddr, secured: Option<&Secured>) -> Self {
+        Self { address, tls: secured.map(Secured::likeness) }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
 
 /// Sends requests over one upstream connection, which ends with it. (Left to itself, hyper waits for an upstream that
 /// reads nothing until it has read all.)
@@ -18,11 +36,12 @@ use super::body::RequestBody;
 pub(crate) struct Sender {
     requests: SendRequest<RequestBody>,
     connection: AbortHandle,
+    line: Line,
 }
 
 impl Sender {
-    pub(super) fn new(requests: SendRequest<RequestBody>, connection: AbortHandle) -> Self {
-        Self { requests, connection }
+    pub(super) fn new(requests: SendRequest<RequestBody>, connection: AbortHandle, line: Line) -> Self {
+        Self { requests, connection, line }
     }
 }
 
@@ -46,7 +65,7 @@ impl Drop for Sender {
     }
 }
 
-/// Kept for one endpoint, at most.
+/// Kept for one line, at most.
 const MOST: usize = 32;
 /// Kept idle for so long.
 const IDLE: Duration = Duration::from_mins(1);
@@ -59,27 +78,27 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Idle {
-    by_address: HashMap<SocketAddr, Vec<(Sender, Instant)>>,
+    by_line: HashMap<Line, Vec<(Sender, Instant)>>,
     cleared: bool,
 }
 
 impl Pool {
-    /// A connection to this endpoint that can take a request now.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<Sender> {
+    /// A connection of this line that can take a request now.
+    pub(crate) fn take(&self, line: &Line) -> Option<Sender> {
         let mut idle = self.lock();
-        let senders = idle.by_address.get_mut(&address)?;
+        let senders = idle.by_line.get_mut(line)?;
         senders.retain(|(sender, _)| !sender.is_closed());
         let at = senders.iter().rposition(|(sender, _)| sender.is_ready())?;
         Some(senders.remove(at).0)
     }
 
     /// Takes a connection back whose response has been read to its end.
-    pub(crate) fn give(&self, address: SocketAddr, sender: Sender) {
+    pub(crate) fn give(&self, sender: Sender) {
         let mut idle = self.lock();
         if idle.cleared || sender.is_closed() {
             return;
         }
-        let senders = idle.by_address.entry(address).or_default();
+        let senders = idle.by_line.entry(sender.line.clone()).or_default();
         if senders.len() < MOST {
             senders.push((sender, Instant::now()));
         }
@@ -88,7 +107,7 @@ impl Pool {
     /// Drops what has been idle for long, or was closed by the upstream.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
-        self.lock().by_address.retain(|_, senders| {
+        self.lock().by_line.retain(|_, senders| {
             senders.retain(|(sender, since)| !sender.is_closed() && now.duration_since(*since) < IDLE);
             !senders.is_empty()
         });
@@ -98,7 +117,7 @@ impl Pool {
     pub(crate) fn clear(&self) {
         let mut idle = self.lock();
         idle.cleared = true;
-        idle.by_address.clear();
+        idle.by_line.clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, Idle> {

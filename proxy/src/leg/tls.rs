@@ -5,16 +5,20 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::DerefMut;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use rustls::ServerConfig;
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic,
+    ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedConnectionCommon, UnbufferedStatus,
+    WriteTraffic,
 };
+use rustls::{ClientConfig, ServerConfig};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -24,18 +28,43 @@ use crate::scratch;
 const RECORD_PLAINTEXT: usize = 16 * 1024;
 
 /// What is held of a message that its peer cuts into small records. Without client certificates a flight of the client
-/// has 100 bytes.
+/// has 100 bytes, one of a server a few thousand.
 const MAX_FLIGHT: usize = 64 * 1024;
 
-/// The server's end of one TLS connection.
-pub struct TlsLeg {
+/// Our end of one TLS connection: the server's, unless it says otherwise.
+pub struct TlsLeg<E = UnbufferedServerConnection> {
     stream: TcpStream,
-    tls: UnbufferedServerConnection,
+    tls: E,
     /// Ciphertext that rustls has not used yet: the beginning of a record. Empty and unallocated otherwise.
     incoming: Vec<u8>,
     /// Ciphertext that the kernel has not taken yet. Empty and unallocated otherwise.
     outgoing: Vec<u8>,
     ended: Ended,
+}
+
+/// An end of a TLS connection, as the library has it: its two have all but their names in common.
+pub trait End: DerefMut<Target = UnbufferedConnectionCommon<Self::Data>> {
+    /// What the library keeps for this end.
+    type Data;
+
+    /// Looks at the connection, with what came in.
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl End for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
+}
+
+impl End for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn process<'c, 'i>(&'c mut self, incoming: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(incoming)
+    }
 }
 
 /// Which directions are over.
@@ -59,6 +88,9 @@ pub enum HandshakeError {
     /// The peer sends more than a handshake has.
     #[error("peer sent too much for a handshake")]
     TooLong,
+    /// The server said something before it was asked.
+    #[error("peer sent data before it was asked for any")]
+    Unasked,
     /// The TLS library refused. Its alert was sent.
     #[error("{0}")]
     Tls(#[from] rustls::Error),
@@ -84,7 +116,7 @@ struct Taken {
     open: bool,
 }
 
-impl std::fmt::Debug for TlsLeg {
+impl<E> std::fmt::Debug for TlsLeg<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TlsLeg")
             .field("stream", &self.stream)
@@ -99,30 +131,59 @@ impl TlsLeg {
     pub async fn accept(
         stream: TcpStream,
         config: Arc<ServerConfig>,
-        mut received: Vec<u8>,
+        received: Vec<u8>,
         ahead: &mut BytesMut,
     ) -> Result<Box<Self>, HandshakeError> {
         let tls = UnbufferedServerConnection::new(config)?;
+        let mut leg = Self::boxed(stream, tls);
+        leg.shake_hands(received, ahead).await?;
+        Ok(leg)
+    }
+}
+
+impl TlsLeg<UnbufferedClientConnection> {
+    /// Carries out the client's part of the handshake with a server of this name.
+    pub async fn connect(
+        stream: TcpStream,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Box<Self>, HandshakeError> {
+        let tls = UnbufferedClientConnection::new(config, name)?;
+        let (mut leg, mut ahead) = (Self::boxed(stream, tls), BytesMut::new());
+        leg.shake_hands(Vec::new(), &mut ahead).await?;
+        if ahead.is_empty() { Ok(leg) } else { Err(HandshakeError::Unasked) }
+    }
+}
+
+impl<E: End> TlsLeg<E> {
+    fn boxed(stream: TcpStream, tls: E) -> Box<Self> {
         let (incoming, outgoing, ended) = (Vec::new(), Vec::new(), Ended::default());
-        let mut leg = Box::new(Self { stream, tls, incoming, outgoing, ended });
+        Box::new(Self { stream, tls, incoming, outgoing, ended })
+    }
+
+    async fn shake_hands(
+        &mut self,
+        mut received: Vec<u8>,
+        ahead: &mut BytesMut,
+    ) -> Result<(), HandshakeError> {
         loop {
             let taken = scratch::with_plaintext(|plaintext| {
-                let taken = leg.take_in(&mut received, plaintext);
+                let taken = self.take_in(&mut received, plaintext);
                 if let Ok(taken) = &taken {
                     ahead.extend_from_slice(&plaintext[..taken.plaintext]);
                 }
                 taken
             });
-            // The server's flight, or the alert that says what was wrong.
-            poll_fn(|cx| leg.poll_flush(cx)).await?;
+            // Our flight, or the alert that says what was wrong.
+            poll_fn(|cx| self.poll_flush(cx)).await?;
             if taken?.open {
-                return Ok(leg);
+                return Ok(());
             }
-            received = std::mem::take(&mut leg.incoming);
+            received = std::mem::take(&mut self.incoming);
             if received.len() > MAX_FLIGHT {
                 return Err(HandshakeError::TooLong);
             }
-            if leg.ended.read || poll_fn(|cx| leg.poll_receive(cx, &mut received)).await? == 0 {
+            if self.ended.read || poll_fn(|cx| self.poll_receive(cx, &mut received)).await? == 0 {
                 return Err(HandshakeError::Closed);
             }
         }
@@ -237,13 +298,13 @@ impl TlsLeg {
 
     fn with_traffic(
         &mut self,
-        body: impl FnOnce(&mut WriteTraffic<'_, ServerConnectionData>) -> Result<usize, EncryptError>,
+        body: impl FnOnce(&mut WriteTraffic<'_, E::Data>) -> Result<usize, EncryptError>,
     ) -> io::Result<usize> {
         if self.ended.failed {
             return Err(io::ErrorKind::NotConnected.into());
         }
         loop {
-            let UnbufferedStatus { discard, state } = self.tls.process_tls_records(&mut self.incoming);
+            let UnbufferedStatus { discard, state } = self.tls.process(&mut self.incoming);
             match state.map_err(io::Error::other)? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     return body(&mut traffic).map_err(io::Error::other);
@@ -292,7 +353,7 @@ impl TlsLeg {
 
     /// Looks at the connection once. Returns how much of `ciphertext` is used up.
     fn turn(&mut self, ciphertext: &mut [u8], plaintext: &mut [u8]) -> Result<(usize, Turn), rustls::Error> {
-        let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(ciphertext);
+        let UnbufferedStatus { mut discard, state } = self.tls.process(ciphertext);
         let turn = match state? {
             ConnectionState::ReadTraffic(mut traffic) => {
                 let mut count = 0;
@@ -323,7 +384,7 @@ impl TlsLeg {
 }
 
 /// Appends a record of the handshake layer to what goes out.
-fn append(outgoing: &mut Vec<u8>, data: &mut EncodeTlsData<'_, ServerConnectionData>) -> io::Result<()> {
+fn append<D>(outgoing: &mut Vec<u8>, data: &mut EncodeTlsData<'_, D>) -> io::Result<()> {
     let at = outgoing.len();
     if let Err(EncodeError::InsufficientSize(needed)) = data.encode(&mut []) {
         outgoing.resize(at + needed.required_size, 0);

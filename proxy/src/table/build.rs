@@ -71,6 +71,8 @@ enum Verdict {
     Served,
     /// Served as received although it has expired: there is nothing better.
     Expired,
+    /// Served as received, but for routes that are closed for this reason.
+    Partly(String),
     /// What was there before stays. The reason is `None` where the section itself says that it has nothing to
     /// serve.
     Kept(Option<String>),
@@ -179,6 +181,7 @@ impl Table {
             hosts: self.hosts.clone(),
             certificates: self.certificates.clone(),
             policies: self.policies.clone(),
+            upstream_policies: self.upstream_policies.clone(),
             default_tls: self.default_tls.clone(),
             upstreams: self.upstreams.clone(),
             lives: self.lives.clone(),
@@ -222,6 +225,9 @@ impl Builder<'_> {
                 return;
             }
             Verdict::Expired => Stale { reason: None, last_good: Some(bytes.clone()), expired: true },
+            Verdict::Partly(reason) => {
+                Stale { reason: Some(reason), last_good: Some(bytes.clone()), expired: false }
+            }
             Verdict::Kept(reason) => {
                 let last_good = self.last_good(key);
                 if let (None, Key::Host(pattern)) = (&last_good, key) {
@@ -302,14 +308,28 @@ impl Builder<'_> {
             Ok(checked) => checked,
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
-        let mut paths = Paths::default();
-        for (order, (route, prepared)) in host.routes.into_iter().zip(prepared).enumerate() {
+        let (mut paths, mut closed) = (Paths::default(), None);
+        for (order, (mut route, mut prepared)) in host.routes.into_iter().zip(prepared).enumerate() {
+            if let Err(reason) = self.upstream_tls(&route, &mut prepared) {
+                // In the clear, or with another certificate, it must not be served. Other routes are others'.
+                let said = format!("{}: {reason}", route.id);
+                route.action = snapshot::Action::Broken(reason);
+                closed.get_or_insert(said);
+            }
             if let Some(mut place) = paths.place(&route.path).filter(Place::is_open) {
                 place.push(self.route(order, route, prepared));
             }
         }
         self.put_host(pattern, Host { tls, paths });
-        Verdict::Served
+        closed.map_or(Verdict::Served, Verdict::Partly)
+    }
+
+    /// Makes ready how a route speaks TLS to its upstreams.
+    fn upstream_tls(&mut self, route: &snapshot::Route, prepared: &mut Prepared) -> Result<(), String> {
+        if let Some(tls) = &route.upstream_tls {
+            prepared.upstream_tls = Some(Box::new(self.next.upstream_policies.of(tls)?));
+        }
+        Ok(())
     }
 
     fn tls(&mut self, tls: HostTls) -> Result<Tls, String> {
@@ -343,7 +363,7 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, order: usize, route: snapshot::Route, prepared: Prepared) -> Route {
-        let Prepared { regex, rewrite, conditions, fields, mut auth } = prepared;
+        let Prepared { regex, rewrite, conditions, fields, mut auth, upstream_tls } = prepared;
         if let Some(auth) = &mut auth
             && let Some(id) = auth.upstream().cloned()
         {
@@ -369,6 +389,7 @@ impl Builder<'_> {
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
+            upstream_tls,
             regex,
             rewrite,
             fields,

@@ -7,6 +7,7 @@ use crate::auth::Auth;
 use crate::fields::Fields;
 use crate::forward::Rewrite;
 use crate::path_regex::PathRegex;
+use crate::upstream_tls::UpstreamTls;
 
 /// What was made ready of a route while it was looked at.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub(super) struct Prepared {
     pub(super) conditions: Conditions,
     pub(super) fields: Option<Box<Fields>>,
     pub(super) auth: Option<Auth>,
+    /// Made by whoever builds the table.
+    pub(super) upstream_tls: Option<Box<UpstreamTls>>,
 }
 
 /// What is ready of each of its routes, in their order; or what is wrong, for people.
@@ -43,7 +46,8 @@ fn route(route: &snapshot::Route) -> Result<Prepared, String> {
     let rewrite = Rewrite::new(&route.path, regex.as_ref(), route.rewrite.clone())?;
     let conditions = Conditions::new(route.conditions.clone())?;
     let auth = route.auth.as_ref().map(Auth::new).transpose()?;
-    Ok(Prepared { regex, rewrite, conditions, fields: Fields::new(route.headers.clone())?, auth })
+    let fields = Fields::new(route.headers.clone())?;
+    Ok(Prepared { regex, rewrite, conditions, fields, auth, upstream_tls: None })
 }
 
 fn forward(forward: &Forward) -> Result<(), String> {

@@ -32,6 +32,18 @@ pub struct ExternalAuth {
     pub sign_in: Option<SignIn>,
     /// What it is told of where the client wants to be sent back to. Absent: the target of the request.
     pub request_redirect: Option<Template>,
+    /// When the client gets the cookies that it sets by an answer that lets the client in.
+    pub set_cookie: SetCookie,
+}
+
+/// When the cookies of an authentication service go with the answer to the request that it was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetCookie {
+    /// Where the answer is no error.
+    #[default]
+    WithSuccess,
+    /// With every answer.
+    Always,
 }
 
 /// Where an authentication service is.
@@ -46,8 +58,10 @@ pub enum AuthTarget {
         /// The path.
         path: String,
     },
-    /// An address, in the clear.
+    /// An address.
     Url {
+        /// How it is spoken to.
+        scheme: Scheme,
         /// A name or an address, the latter of IPv6 in brackets. Absent: the request's own host, which is the name of
         /// the section that the route is in.
         host: Option<String>,
@@ -58,6 +72,16 @@ pub enum AuthTarget {
         /// Whether it may be a loopback or link-local address, or the proxy's own.
         local: LocalTargets,
     },
+}
+
+/// How an authentication service is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS. An authority that browsers trust must have signed its certificate, or one that the proxy's operator
+    /// trusts.
+    Https,
 }
 
 /// Whether a name may lead to this very machine.

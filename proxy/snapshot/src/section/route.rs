@@ -10,6 +10,7 @@ use super::auth::Auth;
 use super::fields::Headers;
 use super::policy::{Balance, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
+use super::upstream_tls::UpstreamTls;
 
 /// A Kubernetes object by identity, never by UID.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -69,6 +70,8 @@ pub struct Route {
     pub redirect: Redirect,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// How TLS is spoken to upstreams. Absent: it is not.
+    pub upstream_tls: Option<Box<UpstreamTls>>,
     /// What is sent upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
     /// What it changes of the fields of requests and responses.
@@ -97,6 +100,7 @@ impl Route {
             serves: Serves::Everything,
             redirect: Redirect::default(),
             balance: Balance::default(),
+            upstream_tls: None,
             rewrite: Rewrite::default(),
             headers: Headers::default(),
             max_body: None,
