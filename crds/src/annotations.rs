@@ -130,6 +130,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     }
     reader.check_together(annotations, &mut own);
     parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
+    parse::upstream_tls::put_together(&mut reader, (&mut own.upstream_tls, &mut theirs.upstream_tls));
     reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);
     reader.reading

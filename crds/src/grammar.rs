@@ -89,6 +89,13 @@ pub const AUTHORITY: Grammar = Grammar {
     holds: authority,
 };
 
+/// The name that a server's certificate is for: a DNS name, or an address of IPv4.
+pub const SERVER_NAME: Grammar = Grammar {
+    pattern: r"^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$",
+    words: "a DNS name such as chat.internal, without a port",
+    holds: |text| text.split('.').all(label),
+};
+
 /// A network of clients, or one address.
 pub const NETWORK: Grammar = Grammar {
     pattern: concat!(
@@ -163,7 +170,7 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 14] = [
+const ALL: [Grammar; 15] = [
     TOKEN,
     FIELD_VALUE,
     PARAMETER,
@@ -171,6 +178,7 @@ const ALL: [Grammar; 14] = [
     SENT_PATH,
     HOST,
     AUTHORITY,
+    SERVER_NAME,
     NETWORK,
     ORIGIN,
     CORS_ORIGIN,
@@ -248,7 +256,7 @@ mod tests {
     #[test]
     #[allow(clippy::too_many_lines, reason = "a table, row by row")]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 14] = [
+        let cases: [(Grammar, &[&str], &[&str]); 15] = [
             (
                 CORS_ORIGIN,
                 &["*", "null", "https://a.test", "http://*.a.test:8080", "capacitor://localhost"],
@@ -340,6 +348,11 @@ mod tests {
                     "http://a/#b",
                     "http://a b",
                 ],
+            ),
+            (
+                SERVER_NAME,
+                &["chat.internal", "a", "A-b.c", "10.0.0.1"],
+                &["", "a:80", "[::1]", "*.a", "a..b", "-a", "a_b", "a."],
             ),
             (PORT_NAME, &["http", "a1", "1a", "1-a-2"], &["", "80", "a--b", "-a", "a-", "A", "a_b", "1-2"]),
             (LABEL, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b"]),

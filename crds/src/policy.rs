@@ -7,6 +7,7 @@ mod canary;
 pub mod cors;
 pub mod headers;
 pub mod redirects;
+pub mod upstream_tls;
 
 pub use access::{AccessPatch, Guard};
 pub use canary::CanaryPatch;
@@ -17,6 +18,7 @@ use crate::duration::Duration;
 use crate::policy::cors::CorsPatch;
 use crate::policy::headers::{HeadersPatch, HstsPatch};
 use crate::policy::redirects::RedirectsPatch;
+use crate::policy::upstream_tls::UpstreamTlsPatch;
 use crate::tls::{CipherSuite, TlsVersion};
 
 /// What one layer says about a route.
@@ -45,6 +47,8 @@ pub struct PolicyPatch {
     pub access: AccessPatch,
     /// How clients prove that they may come in. Replaced whole.
     pub auth: Option<auth::Auth>,
+    /// How backends are spoken to.
+    pub upstream_tls: UpstreamTlsPatch,
     /// Said by annotations only: a WsRoute says it outside of its policy.
     pub ingress: IngressPatch,
 }
@@ -188,6 +192,7 @@ impl PolicyPatch {
             access_log: over.access_log.or(self.access_log),
             access: self.access.merge(over.access),
             auth: over.auth.or(self.auth),
+            upstream_tls: self.upstream_tls.merge(over.upstream_tls),
             ingress: self.ingress.merge(over.ingress),
         }
     }
@@ -264,6 +269,11 @@ mod tests {
                     access_log,
                     access: AccessPatch { origins, ..AccessPatch::default() },
                     auth,
+                    upstream_tls: UpstreamTlsPatch {
+                        meant: redirect.is_some(),
+                        sni: access_log,
+                        ..UpstreamTlsPatch::default()
+                    },
                     ingress: IngressPatch { websocket_only, ..IngressPatch::default() },
                 }
             },
@@ -289,6 +299,7 @@ mod tests {
             prop_assert_eq!(merged.redirect, b.redirect.or(a.redirect));
             prop_assert_eq!(merged.auth, b.auth.or(a.auth));
             prop_assert_eq!(merged.max_body, b.max_body.or(a.max_body));
+            prop_assert_eq!(merged.upstream_tls.sni, b.upstream_tls.sni.or(a.upstream_tls.sni));
             prop_assert_eq!(merged.access.origins, b.access.origins.or(a.access.origins));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
             prop_assert_eq!(merged.cors.max_age, b.cors.max_age.or(a.cors.max_age));

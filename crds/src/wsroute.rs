@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use policy::{
     Access, Auth, BalancingPolicy, BasicAuth, Cors, ExternalAuth, HashOn, HeaderChanges, Headers, Hsts,
-    Limits, LoadBalancing, Policy, Rewrite, Timeouts, Whole,
+    Limits, LoadBalancing, Policy, Rewrite, Timeouts, UpstreamTls, Whole,
 };
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 

@@ -5,8 +5,11 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// A certificate authority of our own.
@@ -64,6 +67,16 @@ impl Authority {
         })
     }
 
+    /// Makes a certificate for this name that has signed itself, and might sign others: as `openssl req -x509` does.
+    pub fn alone(name: &str) -> Result<Pair> {
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate()?;
+        let certificate = params.self_signed(&key)?;
+        Ok(Pair::new(&certificate, &key))
+    }
+
     fn sign(&self, names: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Result<Pair> {
         let mut params =
             CertificateParams::new(names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())?;
@@ -72,12 +85,7 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Pair {
-            certificate: certificate.pem(),
-            key: key.serialize_pem(),
-            der: certificate.der().clone(),
-            key_der: key.serialize_der(),
-        })
+        Ok(Pair::new(&certificate, &key))
     }
 
     /// What a client has that trusts this authority alone.
@@ -100,6 +108,15 @@ impl Authority {
 }
 
 impl Pair {
+    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+        Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        }
+    }
+
     /// The Secret of type `kubernetes.io/tls` that holds this pair, as YAML.
     pub fn secret(&self, namespace: &str, name: &str) -> String {
         secret(namespace, name, &self.certificate, &self.key)
@@ -120,6 +137,28 @@ impl Pair {
             .with_single_cert(vec![self.der.clone()], key)?;
         Ok(Arc::new(config))
     }
+
+    /// The same of a server that takes nobody without a certificate of this authority.
+    pub fn server_for(&self, clients: &Authority) -> Result<Arc<ServerConfig>> {
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = Arc::new(clients.roots()?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(vec![self.der.clone()], key)?;
+        Ok(Arc::new(config))
+    }
+}
+
+/// A Secret of no type in particular with these keys, in namespace `default`, as YAML.
+pub fn opaque(name: &str, data: &[(&str, &str)]) -> String {
+    let keys: Vec<_> = data
+        .iter()
+        .map(|(key, text)| format!("  {key}: |\n    {}\n", text.trim_end().replace('\n', "\n    ")))
+        .collect();
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n{}", keys.concat())
 }
 
 /// A Secret of type `kubernetes.io/tls` with any content, as YAML. The content may be wrong on purpose.

@@ -5,4 +5,5 @@
 mod auth {
     mod basic;
     mod external;
+    mod secure;
 }

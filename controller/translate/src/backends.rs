@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use crds::annotations::NGINX;
 use crds::diagnostic::{ObjectRef, quoted};
 use k8s_openapi::api::core::v1::{Service, ServicePort};
-use snapshot::{Action, Auth, AuthTarget, Forward, Reach, UpstreamId, WeightedUpstream};
+use snapshot::{Action, Auth, AuthTarget, Forward, Reach, UpstreamId, UpstreamTls, WeightedUpstream};
 
 use crate::draft::{DraftBackend, DraftRoute, Owner, PortRef};
 use crate::policy;
@@ -20,6 +20,14 @@ pub(crate) struct Target {
     pub(crate) action: Action,
     pub(crate) upstreams: BTreeSet<UpstreamId>,
     pub(crate) auth: Option<Auth>,
+    pub(crate) upstream_tls: Option<Box<UpstreamTls>>,
+}
+
+impl Target {
+    /// Nobody is forwarded to.
+    fn of(action: Action) -> Self {
+        Self { action, upstreams: BTreeSet::new(), auth: None, upstream_tls: None }
+    }
 }
 
 /// What the route does. Backends that lead nowhere keep their share, which is answered with 503; a route of
@@ -33,7 +41,7 @@ pub(crate) fn target(
     let object = owner.reference();
     if let (None, Some(to)) = (&route.broken, policy::redirects::to(&route.patch.ingress.redirects)) {
         // The backend, which the API asks for, is never asked.
-        return Target { action: Action::Redirect(to), auth: None, upstreams: BTreeSet::new() };
+        return Target::of(Action::Redirect(to));
     }
     let (mut forward, mut problems, mut upstreams) = (Vec::new(), Vec::new(), BTreeSet::new());
     for backend in &route.backends {
@@ -51,7 +59,7 @@ pub(crate) fn target(
         forward.push(WeightedUpstream { upstream, weight: backend.weight });
     }
     let auth = policy::auth::resolve(route.patch.auth.as_ref(), owner, (store, around), notes);
-    let broken = |why: String| Target { action: Action::Broken(why), upstreams: BTreeSet::new(), auth: None };
+    let broken = |why: String| Target::of(Action::Broken(why));
     if let Some(why) = &route.broken {
         return broken(why.clone());
     }
@@ -69,14 +77,17 @@ pub(crate) fn target(
     if problems.len() == forward.len() && standby.is_none() {
         return broken(problems.into_iter().next().unwrap_or_else(|| "there are no backends".into()));
     }
-    match auth {
-        Ok(auth) => {
+    let upstream_tls =
+        policy::upstream_tls::resolve(&route.patch.upstream_tls, owner, (&upstreams, store), notes);
+    match auth.and_then(|auth| Ok((auth, upstream_tls?))) {
+        Ok((auth, upstream_tls)) => {
             if let Some(Auth::External(external)) = &auth
                 && let AuthTarget::Service { upstream, .. } = &external.target
             {
                 upstreams.insert(upstream.clone());
             }
-            Target { action: Action::Forward(Forward { standby, ..forward.into() }), upstreams, auth }
+            let action = Action::Forward(Forward { standby, ..forward.into() });
+            Target { action, upstreams, auth, upstream_tls }
         }
         Err(why) => broken(why),
     }
@@ -84,12 +95,23 @@ pub(crate) fn target(
 
 /// Where a Service itself is connected to, at the port of an upstream.
 pub(crate) fn own_address(upstream: &UpstreamId, service: &Service) -> Option<SocketAddr> {
-    let named = |port: &ServicePort| port.name.as_ref() == Some(&upstream.port);
-    let numbered = |port: &ServicePort| port.port.to_string() == upstream.port;
-    let port = tcp_ports(service)
-        .find(|port| named(port))
-        .or_else(|| tcp_ports(service).find(|port| numbered(port)));
-    Some(SocketAddr::new(address(service)?, u16::try_from(port?.port).ok()?))
+    let port = port_of(upstream, service)?;
+    Some(SocketAddr::new(address(service)?, u16::try_from(port.port).ok()?))
+}
+
+/// Whether the Service says of an upstream's port that it is TLS.
+pub(crate) fn says_tls(upstream: &UpstreamId, store: &Store) -> bool {
+    let service = store.service(&Name::new(&upstream.namespace, &upstream.service));
+    let port = service.and_then(|service| port_of(upstream, service));
+    let protocol = port.and_then(|port| port.app_protocol.as_deref());
+    // The first is of IANA, whose names have no case; the second of Kubernetes.
+    protocol.is_some_and(|name| name.eq_ignore_ascii_case("https") || name == "kubernetes.io/wss")
+}
+
+fn port_of<'a>(upstream: &UpstreamId, service: &'a Service) -> Option<&'a ServicePort> {
+    let named = |port: &&ServicePort| port.name.as_ref() == Some(&upstream.port);
+    let numbered = |port: &&ServicePort| port.port.to_string() == upstream.port;
+    tcp_ports(service).find(named).or_else(|| tcp_ports(service).find(numbered))
 }
 
 fn address(service: &Service) -> Option<IpAddr> {

@@ -100,7 +100,7 @@ pub(crate) fn arrange(
         arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
         let mut route = candidate.route(tls.is_some());
         if let Some(canary) = canaries.get(&candidate.place()) {
-            arranged.upstreams.extend(canary::put_in(&mut route.action, canary));
+            arranged.upstreams.extend(canary::put_in(&mut route, canary));
         }
         arranged.routes.push(route);
     }
@@ -239,6 +239,7 @@ impl<'a> Candidate<'a> {
             serves: *serves,
             redirect: policy::redirect(patch.redirect, has_tls),
             balance: policy::balance(&patch.load_balancing),
+            upstream_tls: self.target.upstream_tls.clone(),
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
             headers: policy::fields::headers(patch),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),

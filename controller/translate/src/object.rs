@@ -132,7 +132,9 @@ impl Asked {
         let services = services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name)));
         let auths = self.draft.all_routes().filter_map(|(_, route)| route.patch.auth.as_ref());
         let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
-        services.chain(auths).collect()
+        let tls = self.draft.all_routes().map(|(_, route)| &route.patch.upstream_tls);
+        let tls = tls.flat_map(|patch| policy::upstream_tls::references(patch, &self.owner));
+        services.chain(auths).chain(tls).collect()
     }
 
     /// The certificates that its hosts are to have.

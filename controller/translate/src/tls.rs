@@ -111,6 +111,12 @@ fn read(secret: &Secret) -> Result<Certificate, (String, &'static str)> {
             ));
         }
     }
+    let (chain, not_after, key) = read_pair(secret)?;
+    Ok(Certificate::Pair { chain, key, not_after })
+}
+
+/// The chain of `tls.crt`, when its first certificate expires, and the key of `tls.key`.
+pub(crate) fn read_pair(secret: &Secret) -> Result<(Vec<Bytes>, i64, PrivateKey), (String, &'static str)> {
     let data = |name: &str| {
         let bytes = secret.data.as_ref().and_then(|data| data.get(name)).filter(|bytes| !bytes.0.is_empty());
         bytes
@@ -122,7 +128,20 @@ fn read(secret: &Secret) -> Result<Certificate, (String, &'static str)> {
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| {
         ("its tls.key holds no private key in PEM".to_owned(), "put a PKCS#8, PKCS#1 or SEC1 key there")
     })?;
-    Ok(Certificate::Pair { chain, key: PrivateKey::new(key.secret_der()), not_after })
+    Ok((chain, not_after, PrivateKey::new(key.secret_der())))
+}
+
+/// Certificates in DER, at least one; or why not, to follow the name of what holds them.
+pub(crate) fn read_certificates(pem: &[u8]) -> Result<Vec<Bytes>, &'static str> {
+    let ders: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let ders = ders.map_err(|_| "is not PEM")?;
+    if ders.is_empty() {
+        return Err("holds no certificate in PEM");
+    }
+    if ders.iter().any(|der| x509_parser::parse_x509_certificate(der).is_err()) {
+        return Err("holds a certificate that does not parse");
+    }
+    Ok(ders.iter().map(|der| Bytes::copy_from_slice(der)).collect())
 }
 
 fn read_chain(pem: &[u8]) -> Result<(Vec<Bytes>, i64), (String, &'static str)> {

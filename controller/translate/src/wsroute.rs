@@ -102,6 +102,9 @@ impl Reader<'_> {
         if let Some(Auth::Unusable(why)) = &patch.auth {
             broken.get_or_insert_with(|| why.clone());
         }
+        if let Some(why) = &patch.upstream_tls.unusable {
+            broken.get_or_insert_with(|| why.clone());
+        }
         let serves = if rule.http { Serves::Everything } else { Serves::WebSocketOnly };
         self.matches(&rule.matches, field)
             .into_iter()

@@ -8,6 +8,7 @@ pub(super) mod cors;
 pub(super) mod headers;
 pub(super) mod paths;
 pub(super) mod redirects;
+pub(super) mod upstream_tls;
 
 use crate::duration::{self, Duration};
 use crate::policy::{IngressPatch, PolicyPatch, Redirect, RewritePatch, TimeoutsPatch};

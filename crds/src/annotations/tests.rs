@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 mod fields;
+mod upstream_tls;
 
 use super::*;
 use crate::duration::Duration;
@@ -66,7 +67,8 @@ fn of_auth(key: &str) -> Vec<(&'static str, &'static str)> {
         }
         (
             "nginx.ingress.kubernetes.io",
-            "auth-method"
+            "auth-always-set-cookie"
+            | "auth-method"
             | "auth-request-redirect"
             | "auth-response-headers"
             | "auth-signin"
@@ -140,6 +142,8 @@ fn security_settings_that_are_not_served_close() {
             key if key.ends_with("snippet") => "deny all;",
             // A good value of any other.
             "longhaul.dev/auth-basic-secret" => "",
+            key if key.starts_with("longhaul.dev/upstream-") => "",
+            "nginx.ingress.kubernetes.io/proxy-ssl-name" => "",
             _ => "x",
         };
         let closed = read_one(annotation.key, value).closed;
@@ -147,7 +151,7 @@ fn security_settings_that_are_not_served_close() {
         assert_eq!(closed.is_none(), never, "{}", annotation.key);
     }
     for key in
-        ["auth-url", "whitelist-source-range", "auth-tls-secret", "enable-modsecurity", "proxy-ssl-verify"]
+        ["auth-url", "whitelist-source-range", "auth-tls-secret", "enable-modsecurity", "proxy-ssl-secret"]
     {
         assert!(read_one(&format!("{NGINX}{key}"), "on").closed.is_some(), "{key}");
     }
@@ -162,7 +166,6 @@ fn what_asks_for_nothing_closes_nothing() {
         ("enable-modsecurity", "false"),
         ("auth-tls-verify-client", "off"),
         ("enable-global-auth", "false"),
-        ("backend-protocol", "HTTP"),
         ("satisfy", "all"),
     ] {
         let reading = read_one(&format!("{NGINX}{key}"), value);

@@ -63,8 +63,20 @@ pub struct External {
     /// What it is told of where the client wants to be sent back to. Absent: the target of the request. Said by
     /// annotations only.
     pub request_redirect: Option<Template>,
+    /// When the client gets the cookies that it sets. Said by annotations only.
+    pub set_cookie: SetCookie,
     /// The field that names the service.
     pub field: String,
+}
+
+/// When the cookies of an authentication service go with the answer to the request that it was asked about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetCookie {
+    /// Where the answer is no error.
+    #[default]
+    WithSuccess,
+    /// With every answer.
+    Always,
 }
 
 /// Where an authentication service is.

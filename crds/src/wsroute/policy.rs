@@ -4,6 +4,7 @@ mod access;
 mod auth;
 mod cors;
 mod headers;
+mod upstream_tls;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
@@ -23,6 +24,7 @@ use crate::quantity;
 
 pub use self::cors::Cors;
 pub use self::headers::{HeaderChanges, Headers, Hsts};
+pub use self::upstream_tls::UpstreamTls;
 
 /// Settings of routes. Everything may be left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +56,10 @@ pub struct Policy {
     /// How a client proves that it may come in. Absent: it need not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
+    /// TLS to backends. Absent: what the appProtocol of the Service's port says, which is TLS where it is `https` or
+    /// `kubernetes.io/wss`.
+    #[serde(rename = "upstreamTLS", default, skip_serializing_if = "Option::is_none")]
+    pub upstream_tls: Option<UpstreamTls>,
     /// Redirect plain requests to https (308). Absent: where the host has a certificate. Handshakes on the plain
     /// port are redirected too, though browsers do not follow: let clients use wss from the start.
     #[serde(rename = "redirectToTLS", default, skip_serializing_if = "Option::is_none")]
@@ -203,6 +209,7 @@ impl Policy {
             access_log: self.access_log,
             access: self.access.as_ref().map(|access| access.read(&mut reader)).unwrap_or_default(),
             auth: self.auth.as_ref().map(|auth| reader.auth(auth)),
+            upstream_tls: self.upstream_tls.as_ref().map(|tls| reader.upstream_tls(tls)).unwrap_or_default(),
             ingress: IngressPatch::default(),
         };
         (patch, reader.diagnostics)

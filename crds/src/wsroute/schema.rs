@@ -213,6 +213,10 @@ pub(super) fn authority(_: &mut SchemaGenerator) -> Schema {
     text(&grammar::AUTHORITY, 259)
 }
 
+pub(super) fn server_name(_: &mut SchemaGenerator) -> Schema {
+    text(&grammar::SERVER_NAME, 253)
+}
+
 pub(super) fn object_name(_: &mut SchemaGenerator) -> Schema {
     text(&grammar::OBJECT_NAME, 253)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use crds::annotations::NGINX;
 use crds::policy::CanaryPatch;
-use snapshot::{Action, Canary, CanaryHeader, HostPattern, PathMatch, UpstreamId, ValueMatch};
+use snapshot::{Action, Canary, CanaryHeader, HostPattern, PathMatch, Route, UpstreamId, ValueMatch};
 
 use super::{Candidate, Tier};
 use crate::draft::{DraftRoute, Owner};
 use crate::object::Asked;
+use crate::policy;
 use crate::report::{Conflict, Tally, remark};
 
 /// The canary of each place among routes. One that finds none is told so, and so is one that comes second.
@@ -54,10 +55,10 @@ fn tell(host: &HostPattern, canary: &Candidate<'_>, first: Option<&Candidate<'_>
 
 /// Lets a route forward to its canary, unless one of the two leads nowhere. Who then may be forwarded to.
 pub(super) fn put_in<'a>(
-    action: &mut Action,
+    route: &mut Route,
     canary: &'a Candidate<'_>,
 ) -> impl Iterator<Item = UpstreamId> + 'a {
-    let backends = match (action, &canary.target.action) {
+    let backends = match (&mut route.action, &canary.target.action) {
         (Action::Forward(forward), Action::Forward(canaries)) => {
             let CanaryPatch { header, header_value, cookie, weight, total, .. } =
                 canary.route.patch.ingress.canary.clone();
@@ -65,6 +66,7 @@ pub(super) fn put_in<'a>(
             let (weight, total) = (weight.unwrap_or(0), total.unwrap_or(100));
             let backends = canaries.backends.clone();
             forward.canary = Some(Canary { header, cookie, weight, total, backends });
+            policy::upstream_tls::add_canary(&mut route.upstream_tls, canary.target.upstream_tls.as_deref());
             Some(&canary.target.upstreams)
         }
         _ => None,

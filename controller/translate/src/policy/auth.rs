@@ -3,11 +3,12 @@
 mod htpasswd;
 
 use crds::diagnostic::ObjectRef;
+use crds::policy::auth as policy;
 use crds::policy::auth::{
     Auth, Basic, External, Piece, ServicePort, Target, Template, Url, UsersForm, Variable,
 };
 use k8s_openapi::api::core::v1::Secret;
-use snapshot::{AuthTarget, BasicAuth, ExternalAuth, LocalTargets, Millis, Reach, User};
+use snapshot::{AuthTarget, BasicAuth, ExternalAuth, LocalTargets, Millis, Reach, Scheme, SetCookie, User};
 
 pub use htpasswd::is_password_hash;
 pub(crate) use htpasswd::{MOST_USERS, Trouble};
@@ -63,6 +64,10 @@ pub(crate) fn resolve(
                     parameter: sign_in.parameter.clone(),
                 }),
                 request_redirect: external.request_redirect.as_ref().map(template),
+                set_cookie: match external.set_cookie {
+                    policy::SetCookie::WithSuccess => SetCookie::WithSuccess,
+                    policy::SetCookie::Always => SetCookie::Always,
+                },
             }))))
         }
     }
@@ -110,20 +115,17 @@ fn target(
             "authentication services elsewhere are not asked: this controller runs with --auth-urls=false",
             "name a Service of this namespace with auth-service",
         ),
-        Target::Url(Url { tls: true, .. }) => refused(
-            "https is not spoken to authentication services by this version",
-            "name a Service of this namespace with longhaul.dev/auth-service, or use http",
-        ),
         Target::Url(Url { host: None, .. }) if !around.hosts_are_exact => refused(
             "$host would be what the client sends, who could so choose who lets him in",
             "name the service's host, or only whole hosts in the rules",
         ),
-        Target::Url(Url { host, port, target, .. }) => {
+        Target::Url(Url { tls, host, port, target }) => {
+            let scheme = if *tls { Scheme::Https } else { Scheme::Http };
             let local = match around.settings.local_endpoints() {
                 Local::Served => LocalTargets::Allowed,
                 Local::Refused => LocalTargets::Refused,
             };
-            Ok(AuthTarget::Url { host: host.clone(), port: *port, target: template(target), local })
+            Ok(AuthTarget::Url { scheme, host: host.clone(), port: *port, target: template(target), local })
         }
     }
 }

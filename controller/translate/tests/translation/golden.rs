@@ -69,6 +69,7 @@ fn leave_out_defaults(route: &mut Value) {
         "conditions": {"headers": [], "query": [], "subprotocols": [], "clients": []},
         "redirect": "Never",
         "balance": "LeastConnections",
+        "upstream_tls": null,
         "rewrite": snapshot::Rewrite::default(),
         "headers": snapshot::Headers::default(),
         "max_body": null,
@@ -77,6 +78,11 @@ fn leave_out_defaults(route: &mut Value) {
         "access": {"allow": [], "deny": [], "origins": []},
         "timeouts": snapshot::Timeouts::default(),
     });
+    for certificates in ["/upstream_tls/verify/By", "/upstream_tls/client/chain"] {
+        for der in route.pointer_mut(certificates).and_then(Value::as_array_mut).into_iter().flatten() {
+            *der = json!(format!("{} bytes", der.as_array().unwrap().len()));
+        }
+    }
     if let Some(forward) = route.pointer_mut("/action/Forward").and_then(Value::as_object_mut) {
         forward.retain(|_, value| !value.is_null());
     }

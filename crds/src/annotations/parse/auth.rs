@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use super::super::{NGINX, OWN, Reader};
-use super::{Malformed, Parsed};
+use super::{Malformed, Parsed, nginx_bool};
 use crate::diagnostic::{Severity, quoted};
 use crate::duration::Duration;
 use crate::grammar;
 use crate::policy::PolicyPatch;
 use crate::policy::auth::{
-    Auth, Basic, External, REALM, ServicePort, SignIn, Target, Template, Url, UsersForm, may_pass,
+    Auth, Basic, External, REALM, ServicePort, SetCookie, SignIn, Target, Template, Url, UsersForm, may_pass,
 };
 
 type Annotations = BTreeMap<String, String>;
@@ -68,6 +68,10 @@ pub(in super::super) fn nginx_url(text: &str) -> Parsed {
 pub(in super::super) fn nginx_method(text: &str) -> Parsed {
     const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     read(text, |text| METHODS.contains(&text), NO_METHOD)
+}
+
+pub(in super::super) fn nginx_set_cookie(text: &str) -> Parsed {
+    nginx_bool(text).map(|_| PolicyPatch::default().into())
 }
 
 pub(in super::super) fn nginx_sign_in(text: &str) -> Parsed {
@@ -189,6 +193,7 @@ fn ours_of<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Option<Aut
             timeout: value("auth-timeout").map(timeout).transpose().ok()?,
             sign_in: None,
             request_redirect: None,
+            set_cookie: SetCookie::default(),
             field: field(OWN, way),
         }));
     }
@@ -257,6 +262,10 @@ fn their_service<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Opti
         timeout: None,
         sign_in: sign_in.transpose().ok()?,
         request_redirect: value("auth-request-redirect").map(Template::read).transpose().ok()?,
+        set_cookie: match value("auth-always-set-cookie").map(nginx_bool).transpose().ok()? {
+            Some(true) => SetCookie::Always,
+            Some(false) | None => SetCookie::WithSuccess,
+        },
         field: field(NGINX, way),
     }))
 }

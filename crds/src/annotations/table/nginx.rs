@@ -6,6 +6,7 @@ use super::super::parse::paths::{
     nginx_forwarded_prefix, nginx_rewrite_target, nginx_upstream_vhost, nginx_use_regex,
 };
 use super::super::parse::redirects;
+use super::super::parse::upstream_tls;
 use super::super::parse::{
     backends, canary, nginx_access_log, nginx_allowlist, nginx_body_size, nginx_connect, nginx_denylist,
     nginx_force_redirect, nginx_hash_by, nginx_load_balance, nginx_read, nginx_redirect, nginx_send,
@@ -23,12 +24,7 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/server-alias", "Further hosts for the rules of this Ingress, with the certificate of its first one where `spec.tls` names no other. No regular expressions.", backends::aliases).takes("a comma list of names, which may begin with `*.`", "none", "www.example.com"),
     served("nginx.ingress.kubernetes.io/allowlist-source-range", "Networks of clients that are let in; all others get 403.", nginx_allowlist).takes(NETWORKS, "everybody", "10.0.0.0/8, 192.0.2.7").security(),
     served("nginx.ingress.kubernetes.io/whitelist-source-range", "The old name of `allowlist-source-range`, which counts where both are set.", nginx_allowlist).takes(NETWORKS, "everybody", "10.0.0.0/8").security(),
-    not_yet(
-        "nginx.ingress.kubernetes.io/backend-protocol",
-        "AUTO_HTTP,HTTP,HTTPS,GRPC,GRPCS,FCGI (case-insensitive)",
-    )
-    .security()
-    .inert(Inert::Values(&["HTTP", "AUTO_HTTP", "http", "auto_http", "Http"])),
+    served("nginx.ingress.kubernetes.io/backend-protocol", "What is spoken to the backend; `AUTO_HTTP`: TLS for clients that came over TLS. Its certificate is not verified without `proxy-ssl-verify`. `GRPC`, `GRPCS` and `FCGI` are refused.", upstream_tls::nginx_protocol).takes("`HTTP`, `HTTPS` or `AUTO_HTTP`, in any case", "as the Service's port says, else `HTTP`", "HTTPS").security(),
     served("nginx.ingress.kubernetes.io/auth-realm", "What a browser shows when it asks for user name and password.", auth::realm).takes("one line", "empty", "Restricted area").security(),
     served("nginx.ingress.kubernetes.io/auth-secret", "The Secret with the users. Another namespace than the Ingress's is refused.", auth::nginx_secret).takes("`[NAMESPACE/]NAME`", "none", "chat-users").security(),
     served("nginx.ingress.kubernetes.io/auth-secret-type", "Whether its key `auth` is a file of htpasswd, or each key a user and its value the hash.", auth::nginx_secret_type).takes("`auth-file` or `auth-map`", "auth-file", "auth-map").security(),
@@ -88,7 +84,7 @@ pub(super) static ROWS: &[Annotation] = &[
         "errors of backends are never replaced",
     ),
     not_yet("nginx.ingress.kubernetes.io/enable-global-auth", "bool").security().inert(Inert::Always),
-    not_yet("nginx.ingress.kubernetes.io/auth-always-set-cookie", "bool").security().inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/auth-always-set-cookie", "Cookies that the service sets by an answer that lets a client in go with every answer of the backend, not only with one below 400.", auth::nginx_set_cookie).takes(GO_BOOLEAN, "false", "true"),
     not_yet("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 401 5m lists").security(),
     not_yet("nginx.ingress.kubernetes.io/auth-cache-key", "nginx vars").security(),
     not_yet("nginx.ingress.kubernetes.io/auth-keepalive", "int").security().inert(Inert::Values(&["0"])),
@@ -115,7 +111,7 @@ pub(super) static ROWS: &[Annotation] = &[
         "remove it; the call to the authentication service is configured by typed settings",
     )
     .security(),
-    served("nginx.ingress.kubernetes.io/auth-url", "Lets in whom this service lets in, which is asked about each handshake and request. Of nginx's variables `$host`, `$http_host`, `$request_uri`, `$escaped_request_uri`, `$scheme`, `$request_method`, `$remote_addr`, `$http_NAME`, `$arg_NAME` and `$cookie_NAME` are known; the host is a name or `$host` itself.", auth::nginx_url).takes("a URL with `http://`", "everybody is let in", "http://auth.example.com/check?token=$arg_token").security(),
+    served("nginx.ingress.kubernetes.io/auth-url", "Lets in whom this service lets in, which is asked about each handshake and request. Of nginx's variables `$host`, `$http_host`, `$request_uri`, `$escaped_request_uri`, `$scheme`, `$request_method`, `$remote_addr`, `$http_NAME`, `$arg_NAME` and `$cookie_NAME` are known; the host is a name or `$host` itself.", auth::nginx_url).takes("a URL with `http://` or `https://`", "everybody is let in", "https://$host/oauth2/auth").security(),
     not_applicable("nginx.ingress.kubernetes.io/fastcgi-index", "string", "FastCGI is not spoken"),
     not_applicable(
         "nginx.ingress.kubernetes.io/fastcgi-params-configmap",
@@ -223,14 +219,16 @@ pub(super) static ROWS: &[Annotation] = &[
         "OpenSSL string",
         "the TLS library's cipher suites are all safe to use",
     ),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-name", "server-name chars"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-protocols", "space list of TLSv1.2 TLSv1.3"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-secret", "ns/name (slash required)").security(),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-server-name", "on|off").inert(Inert::Values(&["off"])),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on|off")
-        .security()
-        .inert(Inert::Values(&["off"])),
-    not_yet("nginx.ingress.kubernetes.io/proxy-ssl-verify-depth", "int"),
+    served("nginx.ingress.kubernetes.io/proxy-ssl-name", "The name that the backend's certificate is verified for.", upstream_tls::nginx_name).takes("a name", "`SERVICE.NAMESPACE.svc`", "chat.internal").security(),
+    served("nginx.ingress.kubernetes.io/proxy-ssl-protocols", "The TLS versions that a backend is offered. Those before TLS 1.2 are left out.", upstream_tls::nginx_versions).takes("`TLSv1.2` and `TLSv1.3`, with blanks between them", "both", "TLSv1.2"),
+    served("nginx.ingress.kubernetes.io/proxy-ssl-secret", "The Secret with authorities for `proxy-ssl-verify` (`ca.crt`), a certificate that backends are shown (`tls.crt`, `tls.key`), or both. Another namespace than the Ingress's is refused.", upstream_tls::nginx_secret).takes("`NAMESPACE/NAME`", "none", "default/chat-tls").security(),
+    served("nginx.ingress.kubernetes.io/proxy-ssl-server-name", "Whether the backend is told the name at the beginning of the handshake.", upstream_tls::nginx_sni).takes("`on` or `off`", "off", "on"),
+    served("nginx.ingress.kubernetes.io/proxy-ssl-verify", "Whether the backend's certificate is verified, by `ca.crt` of `proxy-ssl-secret`, else by the authorities that browsers trust (where ingress-nginx verifies nothing).", upstream_tls::nginx_verify).takes("`on` or `off`", "off", "on").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-ssl-verify-depth",
+        "int",
+        "chains may be as long as the TLS library takes them, and must end in one of the authorities all the same",
+    ),
     not_yet("nginx.ingress.kubernetes.io/limit-allowlist", "comma CIDRs"),
     not_yet("nginx.ingress.kubernetes.io/limit-whitelist", "The old name of limit-allowlist."),
     not_yet("nginx.ingress.kubernetes.io/limit-burst-multiplier", "int"),

@@ -3,6 +3,7 @@
 use super::super::parse::auth;
 use super::super::parse::cors;
 use super::super::parse::headers::{own_add_response, own_hsts, own_set_request};
+use super::super::parse::upstream_tls;
 use super::super::parse::{
     own_access_log, own_allow_cidrs, own_allow_origins, own_body_size, own_cipher_suites, own_connect,
     own_deny_cidrs, own_handshake, own_hash_on, own_idle, own_load_balancing, own_redirect, own_request,
@@ -60,7 +61,7 @@ pub(super) static ROWS: &[Annotation] = &[
     served("longhaul.dev/deny-cidrs", "Networks of clients that get 403, even where they are allowed.", own_deny_cidrs).takes(NETWORKS, "nobody", "192.0.2.7").security(),
     served("longhaul.dev/allow-origins", "Origins of the pages that may open WebSockets; other pages' handshakes get 403. `*` stands for one or more characters of one label of the host, or for any port. A handshake without an Origin comes from no page and is let in; plain requests are not looked at.", own_allow_origins).takes("a comma list of origins, `SameHost` or `null`", "every origin", "SameHost, https://*.example.com").security(),
     served("longhaul.dev/auth-service", "Lets in whom this Service lets in, which is asked about each handshake and request.", auth::own_service).takes("`NAME:PORT/PATH` of a Service in the Ingress's namespace", "everybody is let in", "auth:9000/check").security(),
-    served("longhaul.dev/auth-url", "The same of a service elsewhere.", auth::own_url).takes("a URL with `http://`", "everybody is let in", "http://auth.example.com:9000/check").security(),
+    served("longhaul.dev/auth-url", "The same of a service elsewhere.", auth::own_url).takes("a URL with `http://` or `https://`", "everybody is let in", "http://auth.example.com:9000/check").security(),
     served("longhaul.dev/auth-response-headers", "Fields of its answer that the backend gets; the client's own of these names never pass.", auth::response_headers).takes("a comma list", "none", "X-User, X-Groups").security(),
     served("longhaul.dev/auth-timeout", "How long it may take; then the client gets 503.", auth::own_timeout).takes("a duration with unit (h, m, s, ms) above 0", "5s", "2s").security(),
     served("longhaul.dev/auth-basic-secret", "Lets in who has a user name and password of this Secret, whose key `auth` is a file of htpasswd.", auth::own_secret).takes("the name of a Secret in the Ingress's namespace", "everybody is let in", "chat-users").security(),
@@ -84,11 +85,10 @@ pub(super) static ROWS: &[Annotation] = &[
     served("longhaul.dev/cors-expose-headers", "Response fields that they may see beside the usual ones.", cors::expose_headers).takes("a comma list", "none", "X-Total"),
     served("longhaul.dev/cors-allow-credentials", "Whether they may send cookies and other credentials; not together with the origin `*`.", cors::own_credentials).takes(BOOLEAN, "false", "true"),
     served("longhaul.dev/cors-max-age", "How long browsers may keep the answer to a preflight.", cors::own_max_age).takes("a duration with unit (h, m, s, ms)", "480h", "24h"),
-    not_yet("longhaul.dev/upstream-protocol", "http or https.").security().inert(Inert::Values(&["http"])),
-    not_yet("longhaul.dev/upstream-ca-secret", "Secret with the CA of the backend's certificate.").security(),
-    not_yet("longhaul.dev/upstream-server-name", "Name in the backend's certificate.").security(),
-    not_yet("longhaul.dev/upstream-client-secret", "Secret with the client certificate for the backend.")
-        .security(),
+    served("longhaul.dev/upstream-protocol", "What is spoken to the backend, whatever the appProtocol of its Service's port says. Its certificate is verified. See docs/upstream-tls.md.", upstream_tls::own_protocol).takes("`http` or `https`", "as the Service's port says, else http", "https").security(),
+    served("longhaul.dev/upstream-ca-secret", "The Secret whose key `ca.crt` holds the authorities one of which must have signed the backend's certificate. Asks for TLS.", upstream_tls::own_ca).takes("the name of a Secret in the Ingress's namespace", "the authorities that browsers trust", "chat-ca").security(),
+    served("longhaul.dev/upstream-server-name", "The name in the backend's certificate, which it is also asked for. Asks for TLS.", upstream_tls::own_server_name).takes("a name", "`SERVICE.NAMESPACE.svc`", "chat.internal").security(),
+    served("longhaul.dev/upstream-client-secret", "The Secret with the certificate that a backend is shown which asks for one, `tls.crt` and `tls.key`. Asks for TLS.", upstream_tls::own_client).takes("the name of a Secret in the Ingress's namespace", "none", "chat-client").security(),
     not_yet("longhaul.dev/proxy-protocol", "Version of the PROXY protocol spoken to the backend."),
     served("longhaul.dev/tls-min-version", "The lowest TLS version that the hosts of `spec.tls` accept.", own_tls_version).takes("`1.2` or `1.3`", "1.2", "1.3").security(),
     served("longhaul.dev/tls-cipher-suites", "The cipher suites that the hosts of `spec.tls` accept, in order of preference.", own_cipher_suites).takes("a comma list of IANA names", "all that Longhaul has", "TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384").security(),

@@ -46,7 +46,8 @@ pub struct ExternalAuth {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::sent_path")]
     pub path: Option<String>,
-    /// In place of a Service: the address of a service elsewhere, with `http://`. That of `https` is not served.
+    /// In place of a Service: the address of a service elsewhere. With `https://` its certificate must be signed by an
+    /// authority that browsers trust, or that the proxy's --auth-ca-file holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::auth::url")]
     pub url: Option<String>,
@@ -135,6 +136,7 @@ impl Reader<'_> {
             timeout: external.timeout.as_deref().map(|text| self.time(text)).transpose()?,
             sign_in: None,
             request_redirect: None,
+            set_cookie: auth::SetCookie::default(),
             field: format!("{}.auth.external.{field}", self.field),
         }))
     }
@@ -166,7 +168,7 @@ impl Reader<'_> {
     }
 
     /// A text of this form, or why the routes close.
-    fn sound(&mut self, field: &str, text: &str, grammar: &Grammar) -> Result<String, String> {
+    pub(super) fn sound(&mut self, field: &str, text: &str, grammar: &Grammar) -> Result<String, String> {
         if grammar.holds(text) {
             return Ok(text.to_owned());
         }
