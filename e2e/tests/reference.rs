@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use e2e::backend::demo::DemoBackend;
+use e2e::objects::Ingress;
 use e2e::reference;
 use e2e::world::World;
 
@@ -28,13 +29,19 @@ fn hold(document: &str, tables: &[(&str, String)]) {
 async fn metrics() {
     let blue = DemoBackend::start("blue").await.unwrap();
     let balancer = ["--proxy-protocol-from", "127.0.0.9"];
-    let plan = World::plan().site("app.example.com", blue.address()).controller_flags(&balancer);
+    let secure = Ingress::new("secure", "secure.example.com")
+        .path("/", "backend")
+        .annotation("longhaul.dev/upstream-protocol", "https");
+    let plan = World::plan().site("app.example.com", blue.address()).file("secure.yaml", secure.yaml());
+    let plan = plan.controller_flags(&balancer);
     let world = plan.start().await.unwrap();
     for target in [world.plain("app.example.com").unwrap(), world.tls("app.example.com").unwrap()] {
         target.websocket("/").await.unwrap().echo("a tunnel").await.unwrap();
         assert_eq!(target.get("/whoami").await.unwrap().status, 200);
     }
     assert_eq!(world.plain("nobody.example.com").unwrap().get("/").await.unwrap().status, 404);
+    let secure = world.plain("secure.example.com").unwrap().get("/").await.unwrap();
+    assert_eq!(secure.status, 502, "the backend speaks no TLS");
     let balancer = world.plain("app.example.com").unwrap().from("127.0.0.9".parse().unwrap());
     assert!(balancer.get("/").await.is_err(), "it must say whose the connection is");
     let proxy = world.proxy().unwrap().admin().get("/metrics").await.unwrap().text();

@@ -106,7 +106,7 @@ impl DialError {
         matches!(self, Self::Refused(..) | Self::ConnectTimeout(_))
     }
 
-    /// Whether another endpoint may do better.
+    /// Whether it is this proxy that has no room: no other endpoint would do better.
     fn is_of_us(&self) -> bool {
         matches!(self, Self::Exhausted(_) | Self::Full(_))
     }

@@ -41,7 +41,7 @@ async fn everything_goes_over_tls_to_a_backend_that_proves_its_name() {
 #[tokio::test]
 async fn a_backend_that_proves_something_else_is_not_spoken_to() {
     let (authority, other) = (Authority::new().unwrap(), Authority::new().unwrap());
-    let (_demo, front) = backend(&authority, "other.default.svc").await;
+    let (demo, front) = backend(&authority, "other.default.svc").await;
     let clear = DemoBackend::start("clear").await.unwrap();
     let mut world = plan(front.address(), &authority)
         .annotation("longhaul.dev/upstream-ca-secret", "authority")
@@ -68,6 +68,11 @@ async fn a_backend_that_proves_something_else_is_not_spoken_to() {
         .start()
         .await
         .unwrap();
+    // Of two one might be ejected.
+    let second = authority.issue(&["other.default.svc"]).unwrap();
+    let second = Secured::start(second.server().unwrap(), demo.address()).await.unwrap();
+    let both = objects::backend("backend", &[front.address(), second.address()]);
+    world.write("backend.yaml", &both).await.unwrap();
     let target = |host: &str| world.plain(host).unwrap();
     // More often than it takes to eject an endpoint: what one route asks of it is not its fault.
     for _ in 0..3 {
@@ -77,13 +82,15 @@ async fn a_backend_that_proves_something_else_is_not_spoken_to() {
     refused(&target("public.test"), "public.test", "tls_certificate_error").await;
     refused(&target("clear.test"), "clear.test", "tls_protocol_error").await;
     let metrics = world.proxy().unwrap().metrics().await.unwrap();
-    assert_eq!(metrics.count(HANDSHAKES, &[("result", "tls_certificate_error")]).unwrap(), 8);
+    assert_eq!(metrics.count(HANDSHAKES, &[("result", "tls_certificate_error")]).unwrap(), 16);
     assert_eq!(metrics.count("longhaul_endpoint_ejections_total", &[]).unwrap(), 0);
     assert_eq!(metrics.count("longhaul_refusals_total", &[("reason", "tls_protocol_error")]).unwrap(), 2);
     let said = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
     assert!(said.contains("none of these signs for the name of a Service"), "{said}");
     // Another certificate of the right name, of another authority; then all is right.
-    front.change(other.issue(&[SERVICE]).unwrap().server().unwrap());
+    for front in [&front, &second] {
+        front.change(other.issue(&[SERVICE]).unwrap().server().unwrap());
+    }
     refused(&world.plain(HOST).unwrap(), HOST, "tls_certificate_error").await;
     world.write("authority.yaml", &opaque("authority", &[("ca.crt", &other.pem())])).await.unwrap();
     served(&world.plain(HOST).unwrap()).await;

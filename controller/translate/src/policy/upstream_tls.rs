@@ -10,6 +10,7 @@ use crds::policy::upstream_tls::{self as asked, Protocol, SecretName, UpstreamTl
 use k8s_openapi::api::core::v1::Secret;
 use snapshot::{ClientPair, SecuredUpstreams, Sni, TlsVersion, UpstreamId, UpstreamTls, Verify};
 
+use crate::absence::{self, Absence};
 use crate::backends;
 use crate::draft::Owner;
 use crate::object::Reference;
@@ -116,8 +117,9 @@ impl<'a> Reader<'a> {
     fn secret(&self, named: &SecretName, notes: &mut Notes) -> Result<&'a Secret, String> {
         let name = Name::new(self.owner.namespace(), &named.name);
         self.store.secret(&name).ok_or_else(|| {
-            let message = format!("there is no Secret {}", self.key(named));
-            self.close(named, "SecretNotFound", message, "create it", notes)
+            let remedy = "create it, with what is asked for: ca.crt, or tls.crt and tls.key";
+            let Absence { reason, message, remedy } = absence::of(Kind::Secret, &name, self.store, remedy);
+            self.close(named, reason, message, remedy, notes)
         })
     }
 
