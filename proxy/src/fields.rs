@@ -3,11 +3,15 @@
 //! Everything is checked when the table is built, so that nothing here can split a message. What is read of a client
 //! is its Origin, and what is sent of it is an origin that the route names.
 
+mod cookies;
+
 use std::borrow::Cow;
 
 use snapshot::{CorsOrigin, FieldChanges};
 
 use crate::head::{Head, Method, canonical, is_token};
+
+use self::cookies::Cookies;
 
 /// One field of a message.
 pub type Line<'a> = (&'a str, Cow<'a, str>);
@@ -20,6 +24,7 @@ pub struct Fields {
     response: Changes,
     cors: Option<snapshot::Cors>,
     hsts: Option<Box<str>>,
+    cookies: Option<Cookies>,
 }
 
 /// Fields that are taken out, and fields that are put.
@@ -38,6 +43,7 @@ pub struct Additions<'a> {
     /// Those that Longhaul's own answers get too.
     pub always: Vec<Line<'a>>,
     cors: bool,
+    cookies: Option<&'a Cookies>,
 }
 
 impl Fields {
@@ -46,7 +52,8 @@ impl Fields {
         if headers == snapshot::Headers::default() {
             return Ok(None);
         }
-        let snapshot::Headers { request, response, cors, hsts } = headers;
+        let snapshot::Headers { request, response, cors, hsts, cookies } = headers;
+        let cookies = Cookies::new(cookies)?;
         if let Some(cors) = &cors {
             check(cors)?;
         }
@@ -56,7 +63,7 @@ impl Fields {
             format!("max-age={}{subdomains}{preload}", hsts.max_age).into()
         });
         let (request, response) = (Changes::new(request)?, Changes::new(response)?);
-        Ok(Some(Box::new(Self { request, response, cors, hsts })))
+        Ok(Some(Box::new(Self { request, response, cors, hsts, cookies })))
     }
 
     /// What the answer to this request gets. `scheme` is the one by which the client came: what is said of TLS may
@@ -69,7 +76,8 @@ impl Fields {
         if let Some(hsts) = self.hsts.as_deref().filter(|_| scheme == "https") {
             always.push((HSTS, hsts.into()));
         }
-        Additions { changes: Some(&self.response), always, cors: self.cors.is_some() }
+        let cookies = self.cookies.as_ref();
+        Additions { changes: Some(&self.response), always, cors: self.cors.is_some(), cookies }
     }
 
     /// Whether this request only asks whether another may be made, which is ours to answer.
@@ -111,6 +119,12 @@ impl Additions<'_> {
     /// Whether a field of the upstream's answer goes.
     pub fn drops(&self, name: &str) -> bool {
         self.replaces(name) || self.changes.is_some_and(|changes| changes.drops(name))
+    }
+
+    /// The value of a field of the upstream's answer as the client gets it, where that is another.
+    pub fn changed(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
+        let cookies = self.cookies.filter(|_| name.eq_ignore_ascii_case("set-cookie"))?;
+        Some(cookies.replace(value))
     }
 
     /// The fields that come.

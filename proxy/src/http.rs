@@ -335,6 +335,15 @@ fn add_to(fields: &mut HeaderMap, additions: &Additions<'_>) {
     for name in dropped {
         fields.remove(name);
     }
+    for (name, value) in fields.iter_mut() {
+        // What is put there was checked when the table was built.
+        if let Some(Ok(changed)) = additions
+            .changed(name.as_str(), value.as_bytes())
+            .map(|changed| HeaderValue::from_bytes(&changed))
+        {
+            *value = changed;
+        }
+    }
     for (name, value) in additions.lines() {
         // Both were checked when the table was built.
         if let (Ok(name), Ok(value)) =

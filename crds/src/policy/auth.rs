@@ -110,7 +110,10 @@ pub fn may_pass(name: &str) -> bool {
     let plain = name.replace('_', "-");
     let ours =
         ["sec-websocket-", "x-forwarded-", "x-request-id"].iter().any(|prefix| plain.starts_with(prefix));
-    let never = FRAMING.contains(&&*plain) || NEVER.contains(&&*plain) || ours;
+    let never = FRAMING.contains(&&*plain)
+        || NEVER.contains(&&*plain)
+        || super::clients::tells_of_certificate(&plain)
+        || ours;
     crate::grammar::TOKEN.holds(name) && name.len() <= 256 && !never
 }
 

@@ -17,12 +17,13 @@ mod pattern;
 mod section;
 
 pub use map::{Delta, Digest, Snapshot};
-pub use pattern::pattern;
+pub use pattern::{leading_pattern, pattern};
 pub use section::{
     Access, Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
-    CipherSuite, Condition, Conditions, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges,
-    Forward, HashPart, Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets,
-    LocationPart, Millis, ObjectRef, OriginMatch, OriginPort, PasswordHash, PathMatch, PathRewrite, Piece,
-    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Section, Serves, SignIn, Slice,
-    Template, Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
+    CipherSuite, ClientCertificates, ClientMode, ClientVerification, Condition, Conditions, CookieChanges,
+    Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges, Forward, HashPart, Headers, Host,
+    HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets, LocationPart, Millis, ObjectRef,
+    OriginMatch, OriginPort, PassedOn, PasswordHash, PathMatch, PathRewrite, Piece, PrivateKey, Reach,
+    Redirect, RedirectTo, Rewrite, Route, RouteId, Satisfy, Section, Serves, SignIn, Slice, Template,
+    Timeouts, TlsVersion, UpstreamId, User, ValueMatch, WeightedUpstream,
 };
