@@ -356,8 +356,12 @@ mod tests {
             PathMatch::Prefix("/".into()),
             Action::Broken("x".into()),
         );
-        let tls =
-            HostTls { certificate: certificate(), min_version: TlsVersion::V1_2, cipher_suites: Vec::new() };
+        let tls = HostTls {
+            certificate: certificate(),
+            min_version: TlsVersion::V1_2,
+            cipher_suites: Vec::new(),
+            clients: None,
+        };
         let mut snapshot = Snapshot::default();
         let host = Host { tls: Some(tls), routes: vec![route] };
         snapshot.insert(Key::Host(HostPattern::Any), &Section::Host(host));

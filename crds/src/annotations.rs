@@ -131,6 +131,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     reader.check_together(annotations, &mut own);
     parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     parse::upstream_tls::put_together(&mut reader, (&mut own.upstream_tls, &mut theirs.upstream_tls));
+    parse::clients::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);
     reader.reading
@@ -267,8 +268,11 @@ impl Reader<'_> {
                 message,
                 "write `true`, or remove them",
             );
-        } else if canary.header_value.is_some() && canary.header.is_none() {
-            let key = format!("{CANARY}-by-header-value");
+        } else if (canary.header_value.is_some() || canary.header_pattern.is_some())
+            && canary.header.is_none()
+        {
+            let name = if canary.header_value.is_some() { "value" } else { "pattern" };
+            let key = format!("{CANARY}-by-header-{name}");
             let message = "has no effect: no field is named that it could be the value of".into();
             let remedy = "name it with nginx.ingress.kubernetes.io/canary-by-header";
             self.report(&key, Severity::Warning, "UnsupportedValue", message, remedy);

@@ -4,17 +4,19 @@
 mod access;
 pub mod auth;
 mod canary;
+pub mod clients;
 pub mod cors;
 pub mod headers;
 pub mod redirects;
 pub mod upstream_tls;
 
-pub use access::{AccessPatch, Guard};
+pub use access::{AccessPatch, Guard, Satisfy};
 pub use canary::CanaryPatch;
 
 use serde::Serialize;
 
 use crate::duration::Duration;
+use crate::policy::clients::ClientsPatch;
 use crate::policy::cors::CorsPatch;
 use crate::policy::headers::{HeadersPatch, HstsPatch};
 use crate::policy::redirects::RedirectsPatch;
@@ -150,6 +152,8 @@ pub struct IngressPatch {
     pub tls_min_version: Option<TlsVersion>,
     /// The cipher suites of its hosts, in order of preference.
     pub tls_cipher_suites: Option<Vec<CipherSuite>>,
+    /// Certificates that clients of its hosts come with.
+    pub client_certificates: Option<ClientsPatch>,
     /// Subprotocols one of which a client must offer.
     pub subprotocols: Option<Vec<String>>,
     /// Plain requests get 426.
@@ -215,6 +219,7 @@ impl IngressPatch {
         Self {
             tls_min_version: over.tls_min_version.or(self.tls_min_version),
             tls_cipher_suites: over.tls_cipher_suites.or(self.tls_cipher_suites),
+            client_certificates: over.client_certificates.or(self.client_certificates),
             subprotocols: over.subprotocols.or(self.subprotocols),
             websocket_only: over.websocket_only.or(self.websocket_only),
             canary: self.canary.merge(over.canary),

@@ -96,6 +96,34 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::cipher_suites")]
     pub cipher_suites: Vec<CipherSuite>,
+    /// Ask clients of these hosts for certificates. Absent: they are not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
+}
+
+/// Certificates by which clients say who they are. Backends get the one of a client as Client-Cert (RFC 9440) and the
+/// name in it as Client-Cert-Subject; what clients send in fields of these names never passes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = schema::tidy)]
+pub struct ClientCertificate {
+    /// A Secret in this namespace: its `ca.crt` has the certificates of the authorities that may sign those of clients,
+    /// its `ca.crl`, which may be absent, lists of those that are revoked.
+    #[schemars(schema_with = "schema::object_name")]
+    pub ca_secret_name: String,
+    /// Required: without a certificate the TLS handshake fails, and requests without TLS get 403. Optional: only a bad
+    /// one is refused.
+    #[serde(default)]
+    pub mode: ClientCertificateMode,
+}
+
+/// Who must have a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub enum ClientCertificateMode {
+    #[default]
+    Required,
+    Optional,
 }
 
 /// One rule: requests that match go to the backends.

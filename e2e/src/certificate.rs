@@ -3,10 +3,12 @@
 //! Nothing here is meant for use: keys live in temporary folders and are thrown away with them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+    BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    DnType, IsCa, KeyIdMethod, KeyPair, RevocationReason, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -26,14 +28,20 @@ pub struct Pair {
     pub key: String,
     der: CertificateDer<'static>,
     key_der: Vec<u8>,
+    serial: SerialNumber,
 }
 
 impl Authority {
     /// Makes a new authority.
     pub fn new() -> Result<Self> {
+        Self::named("Longhaul test authority")
+    }
+
+    /// Makes a new authority of this name.
+    pub fn named(name: &str) -> Result<Self> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "Longhaul test authority");
+        params.distinguished_name.push(DnType::CommonName, name);
         Ok(Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate()?)? })
     }
 
@@ -45,6 +53,44 @@ impl Authority {
     /// The authority's private key in PEM, for programs that sign in its name.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
+    }
+
+    /// An authority that this one signs.
+    pub fn intermediate(&self, name: &str) -> Result<Self> {
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.use_authority_key_identifier_extension = true;
+        Ok(Self { issuer: CertifiedIssuer::signed_by(params, KeyPair::generate()?, &self.issuer)? })
+    }
+
+    /// The list of the certificates of this authority that are revoked, in PEM.
+    pub fn revoke(&self, pairs: &[&Pair]) -> Result<String> {
+        self.revocations(pairs, 2100)
+    }
+
+    /// The same, out of date.
+    pub fn revoke_long_ago(&self, pairs: &[&Pair]) -> Result<String> {
+        self.revocations(pairs, 2002)
+    }
+
+    fn revocations(&self, pairs: &[&Pair], until: i32) -> Result<String> {
+        let issued = date_time_ymd(2001, 1, 1);
+        let revoked_certs = pairs.iter().map(|pair| RevokedCertParams {
+            serial_number: pair.serial.clone(),
+            revocation_time: issued,
+            reason_code: Some(RevocationReason::KeyCompromise),
+            invalidity_date: None,
+        });
+        let params = CertificateRevocationListParams {
+            this_update: issued,
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1u64),
+            issuing_distribution_point: None,
+            revoked_certs: revoked_certs.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(params.signed_by(&self.issuer)?.pem()?)
     }
 
     /// Signs a certificate for these names.
@@ -67,14 +113,23 @@ impl Authority {
         })
     }
 
+    /// The same, expired long ago.
+    pub fn issue_expired_user(&self, user: &str) -> Result<Pair> {
+        self.sign(&[], |params| {
+            params.not_after = date_time_ymd(2001, 1, 1);
+            params.distinguished_name.push(DnType::CommonName, user);
+        })
+    }
+
     /// Makes a certificate for this name that has signed itself, and might sign others: as `openssl req -x509` does.
     pub fn alone(name: &str) -> Result<Pair> {
         let mut params = CertificateParams::new(vec![name.to_owned()])?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate()?;
+        let (key, serial) = (KeyPair::generate()?, next_serial());
+        params.serial_number = Some(serial.clone());
         let certificate = params.self_signed(&key)?;
-        Ok(Pair::new(&certificate, &key))
+        Ok(Pair::new(&certificate, &key, serial))
     }
 
     fn sign(&self, names: &[&str], edit: impl FnOnce(&mut CertificateParams)) -> Result<Pair> {
@@ -83,9 +138,10 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, names.first().copied().unwrap_or("nobody"));
         edit(&mut params);
         params.use_authority_key_identifier_extension = true;
-        let key = KeyPair::generate()?;
+        let (key, serial) = (KeyPair::generate()?, next_serial());
+        params.serial_number = Some(serial.clone());
         let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Pair::new(&certificate, &key))
+        Ok(Pair::new(&certificate, &key, serial))
     }
 
     /// What a client has that trusts this authority alone.
@@ -107,9 +163,15 @@ impl Authority {
     }
 }
 
+fn next_serial() -> SerialNumber {
+    static SERIALS: AtomicU64 = AtomicU64::new(1);
+    SerialNumber::from(SERIALS.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Pair {
-    fn new(certificate: &Certificate, key: &KeyPair) -> Self {
+    fn new(certificate: &Certificate, key: &KeyPair, serial: SerialNumber) -> Self {
         Self {
+            serial,
             certificate: certificate.pem(),
             key: key.serialize_pem(),
             der: certificate.der().clone(),
@@ -125,6 +187,14 @@ impl Pair {
     /// The certificate in DER, to compare with what a server presents.
     pub fn der(&self) -> &CertificateDer<'static> {
         &self.der
+    }
+
+    /// What a client proves with this pair who it is by: the chain, of which `between` are the authorities that are
+    /// sent with it, and the key.
+    pub fn proof(&self, between: &[&Authority]) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = between.iter().map(|authority| authority.issuer.der().clone());
+        let chain = std::iter::once(self.der.clone()).chain(chain).collect();
+        (chain, PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key_der.clone())))
     }
 
     /// A server's TLS settings with this pair, for backends of tests that speak TLS themselves.
@@ -161,9 +231,13 @@ pub fn opaque(name: &str, data: &[(&str, &str)]) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n{}", keys.concat())
 }
 
+/// PEM as it stands in a block of a Secret's YAML.
+pub fn block(text: &str) -> String {
+    text.trim_end().replace('\n', "\n    ")
+}
+
 /// A Secret of type `kubernetes.io/tls` with any content, as YAML. The content may be wrong on purpose.
 pub fn secret(namespace: &str, name: &str, certificate: &str, key: &str) -> String {
-    let block = |text: &str| text.trim_end().replace('\n', "\n    ");
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: {name}, namespace: {namespace}}}\ntype: kubernetes.io/tls\n\
          stringData:\n  tls.crt: |\n    {}\n  tls.key: |\n    {}\n",

@@ -67,6 +67,11 @@ impl Target {
         Self { from: Some(address), ..self }
     }
 
+    /// The host asked for.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
     /// The address connected to.
     pub fn address(&self) -> SocketAddr {
         self.address

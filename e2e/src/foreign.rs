@@ -111,6 +111,19 @@ impl Foreign {
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// Connects with `openssl s_client` and sends a request. Returns all that it says until the server closes.
+    pub async fn openssl_request(arguments: &[&str], request: &str) -> Result<String> {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-ign_eof"]).args(arguments).kill_on_drop(true);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        // Where the handshake is refused, nobody may read it.
+        let _ = child.stdin.take().context("its input is piped")?.write_all(request.as_bytes()).await;
+        let ended = timeout(PATIENCE, child.wait_with_output()).await.context("openssl does not end")??;
+        let said = [ended.stdout, ended.stderr].concat();
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
     fn node_program(program: &Path, arguments: &[&str]) -> Result<Self> {
         let mut command = node_command(program);
         let name = program.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

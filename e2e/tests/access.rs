@@ -491,3 +491,45 @@ async fn a_trusted_proxy_behind_a_balancer_says_for_whom_it_comes() {
     assert_eq!(Answer::read(&mut wire).await.unwrap().status, 101);
     drop(blue);
 }
+
+/// nginx.ingress.kubernetes.io/satisfy: a network or a password.
+#[tokio::test]
+async fn one_of_network_and_proof_may_be_enough() {
+    const SATISFY: &str = "nginx.ingress.kubernetes.io/satisfy";
+    let users = "apiVersion: v1\nkind: Secret\nmetadata: {name: users}\nstringData:\n  \
+                 auth: \"ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\"\n";
+    let (mut world, _blue) = world_with(&[("users.yaml", users.to_owned())], &[]).await;
+    let guarded = [
+        ("nginx.ingress.kubernetes.io/auth-type", "basic"),
+        ("nginx.ingress.kubernetes.io/auth-secret", "users"),
+        ("nginx.ingress.kubernetes.io/allowlist-source-range", "127.0.0.8/30"),
+        ("nginx.ingress.kubernetes.io/denylist-source-range", "127.0.0.9"),
+    ];
+    let (proof, none) = ("Authorization: Basic YW5uOnNlY3JldA==\r\n", "");
+    let asked = async |world: &World, client: &str, further: &str| {
+        let target = world.plain(HOST).unwrap().from(address(client));
+        let page = target.request("GET", "/whoami", further, b"").await.unwrap().status;
+        (handshake_of(&target, "/", further).await.status, page)
+    };
+    let (within, kept_out, unproven) = ((101, 200), (403, 403), (401, 401));
+    for (satisfy, rows) in [
+        ("any", [within, within, within, unproven, within, unproven]),
+        ("all", [within, unproven, kept_out, kept_out, kept_out, kept_out]),
+    ] {
+        let object = ingress(&[&guarded[..], &[(SATISFY, satisfy)]].concat());
+        world.write(object.0, &object.1).await.unwrap();
+        let clients = [("127.0.0.8", proof), ("127.0.0.8", none), ("127.0.0.9", proof), ("127.0.0.9", none)];
+        let others = [("127.0.0.20", proof), ("127.0.0.20", none)];
+        for ((client, further), wanted) in clients.into_iter().chain(others).zip(rows) {
+            assert_eq!(asked(&world, client, further).await, wanted, "{satisfy}: {client} {further}");
+        }
+    }
+    // Without anything to prove the lists alone decide; what does not read closes.
+    let object = ingress(&[guarded[2], (SATISFY, "any")]);
+    world.write(object.0, &object.1).await.unwrap();
+    assert_eq!(asked(&world, "127.0.0.20", none).await, kept_out);
+    let object = ingress(&[&guarded[..], &[(SATISFY, "either")]].concat());
+    world.write(object.0, &object.1).await.unwrap();
+    assert_eq!(asked(&world, "127.0.0.8", proof).await, (503, 503));
+    assert_eq!(told(&world, SATISFY).await.len(), 1);
+}

@@ -194,3 +194,37 @@ async fn the_address_of_a_service_takes_the_place_of_its_endpoints() {
     assert_eq!(asked(&target, &[]).await, "503");
     assert!(world.logs().contains("has no address of its own"));
 }
+
+/// nginx.ingress.kubernetes.io/canary-by-header-pattern
+#[tokio::test]
+async fn a_canary_takes_whose_field_has_a_pattern_in_it() {
+    let site = Site::start().await;
+    let pattern =
+        |pattern: &str| canary("canary", &[("by-header", "X-Canary"), ("by-header-pattern", pattern)]);
+    let world =
+        World::plan().file("site.yaml", site.objects()).file("canary.yaml", pattern("blue|^gr[e]{2}n$"));
+    let mut world = world.start().await.unwrap();
+    let target = world.plain(HOST).unwrap();
+    for (value, backend) in [
+        ("blue", "next"),
+        ("sky blue, dark", "next"),
+        ("green", "next"),
+        ("greener", "main"),
+        ("always", "main"),
+        ("Blue", "main"),
+    ] {
+        assert_eq!(asked(&target, &[("X-Canary", value)]).await, backend, "{value}");
+    }
+    // A value counts before a pattern.
+    let both = [("by-header", "X-Canary"), ("by-header-pattern", "blue"), ("by-header-value", "red")];
+    world.write("canary.yaml", &canary("canary", &both)).await.unwrap();
+    assert_eq!(asked(&target, &[("X-Canary", "blue")]).await, "main");
+    assert_eq!(asked(&target, &[("X-Canary", "red")]).await, "next");
+    // What cannot be served decides nothing, and is named.
+    world.write("canary.yaml", &pattern("(?=blue)")).await.unwrap();
+    for value in ["blue", "always"] {
+        assert_eq!(asked(&target, &[("X-Canary", value)]).await, "main", "{value}");
+    }
+    let said = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
+    assert!(said.contains("canary-by-header-pattern") && said.contains("look-around"), "{said}");
+}

@@ -175,3 +175,47 @@ async fn browsers_are_told_of_tls_over_tls_only() {
     let got = world.plain(HOST).unwrap().get("/").await.unwrap();
     assert_eq!((got.status, told(&got.head)), (503, vec![]));
 }
+
+/// nginx.ingress.kubernetes.io/proxy-cookie-domain and nginx.ingress.kubernetes.io/proxy-cookie-path, on the 101, on the
+/// answer in place of one, and on a page.
+#[tokio::test]
+async fn cookies_of_backends_are_set_for_what_clients_see() {
+    const COOKIES: &str = "Set-Cookie: a=1; Domain=chat.internal; Path=/one/two; HttpOnly\r\n\
+                           Set-Cookie: b=2; Domain=other.internal; Path=/two\r\n";
+    let recorder = Recorder::start_with(|head| match answers(head) {
+        Answer::Bytes(bytes) => {
+            let text = String::from_utf8(bytes).unwrap().replacen("X-Kept: 1\r\n", COOKIES, 1);
+            Answer::Bytes(text.into_bytes())
+        }
+        other => other,
+    });
+    let recorder = recorder.await.unwrap();
+    let mut world = plan(&recorder)
+        .annotation("nginx.ingress.kubernetes.io/proxy-cookie-domain", "chat.internal app.example.com")
+        .annotation("nginx.ingress.kubernetes.io/proxy-cookie-path", "/one/ /")
+        .start()
+        .await
+        .unwrap();
+    let changed =
+        ["a=1; Domain=app.example.com; Path=/two; HttpOnly", "b=2; Domain=other.internal; Path=/two"];
+    let as_set = ["a=1; Domain=chat.internal; Path=/one/two; HttpOnly", changed[1]];
+    for target in [world.plain(HOST).unwrap(), world.tls(HOST).unwrap()] {
+        for head in heads(&target, HOST, "").await {
+            assert_eq!(fields(&head, "set-cookie").collect::<Vec<_>>(), changed, "{head}");
+        }
+    }
+    for head in heads(&world.plain(OTHER).unwrap(), OTHER, "").await {
+        assert_eq!(fields(&head, "set-cookie").collect::<Vec<_>>(), as_set, "{head}");
+    }
+    for (domain, path) in [("off", "off"), ("~^(.*)$ $1", "one two"), ("a", "/a /b /c")] {
+        let site = Ingress::new("site", HOST)
+            .path("/", "backend")
+            .tls_beside_plain("site-tls")
+            .annotation("nginx.ingress.kubernetes.io/proxy-cookie-domain", domain)
+            .annotation("nginx.ingress.kubernetes.io/proxy-cookie-path", path);
+        world.write("site.yaml", &site.yaml()).await.unwrap();
+        for head in heads(&world.plain(HOST).unwrap(), HOST, "").await {
+            assert_eq!(fields(&head, "set-cookie").collect::<Vec<_>>(), as_set, "{domain} {path}");
+        }
+    }
+}

@@ -100,3 +100,66 @@ async fn a_page_of_the_root_is_elsewhere_and_a_socket_is_not() {
     world.write("site.yaml", &site("//evil.test")).await.unwrap();
     assert_eq!(sent(&world, HOST, "/").await[0], (200, None));
 }
+
+/// nginx.ingress.kubernetes.io/from-to-www-redirect
+#[tokio::test]
+async fn the_other_name_of_a_host_leads_to_it_unless_something_is_served_there() {
+    const KEY: &str = "nginx.ingress.kubernetes.io/from-to-www-redirect";
+    let (mut world, _recorder) = world().await;
+    let names = ["shop.test", "www.shop.test"];
+    let pair = world.authority().issue(&names).unwrap();
+    world.write("pair.yaml", &pair.secret("default", "pair")).await.unwrap();
+    for [host, other] in [names, [names[1], names[0]]] {
+        let shop =
+            Ingress::new("shop", host).path("/", "backend").tls_beside_plain("pair").annotation(KEY, "true");
+        world.write("shop.yaml", &shop.yaml()).await.unwrap();
+        for (target, scheme) in [(world.plain(other).unwrap(), "http"), (world.tls(other).unwrap(), "https")]
+        {
+            let elsewhere = (308, Some(format!("{scheme}://{host}/a?b")));
+            let page = target.get("/a?b").await.unwrap();
+            assert_eq!((page.status, field(&page.head, "location").map(str::to_owned)), elsewhere);
+        }
+        let elsewhere = (308, Some(format!("http://{host}/")));
+        assert_eq!(sent(&world, other, "/").await, [elsewhere.clone(), elsewhere]);
+        assert_eq!(sent(&world, host, "/").await, [(200, None), (101, None)]);
+
+        // An Ingress of its own, of however little.
+        let own = Ingress::new("own", other).path("/own", "backend");
+        let own = own.annotation("longhaul.dev/ssl-redirect", "false").yaml();
+        world.write("own.yaml", &own).await.unwrap();
+        assert_eq!(sent(&world, other, "/own").await, [(200, None), (101, None)]);
+        assert_eq!(sent(&world, other, "/").await, [(404, None), (404, None)]);
+        world.remove("own.yaml").await.unwrap();
+        assert_eq!(sent(&world, other, "/").await[0].0, 308);
+        // Another part of the site that says it too is no conflict.
+        let part = Ingress::new("part", host).path("/part", "backend").annotation(KEY, "true").yaml();
+        world.write("part.yaml", &part).await.unwrap();
+        assert_eq!(sent(&world, other, "/part").await[0], (308, Some(format!("http://{host}/part"))));
+        let said = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
+        assert!(!said.contains("Conflicted"), "{said}");
+        world.remove("part.yaml").await.unwrap();
+    }
+    world
+        .edit("shop.yaml", "from-to-www-redirect: \"true\"", "from-to-www-redirect: \"false\"")
+        .await
+        .unwrap();
+    assert_eq!(sent(&world, names[0], "/").await, [(404, None), (404, None)]);
+}
+
+/// nginx.ingress.kubernetes.io/preserve-trailing-slash asks for what is done anyway.
+#[tokio::test]
+async fn a_trailing_slash_stays() {
+    let (mut world, _recorder) = world().await;
+    for value in ["true", "false"] {
+        let site = Ingress::new("site", HOST).path("/", "backend").tls("site-tls");
+        let site = site.annotation("nginx.ingress.kubernetes.io/preserve-trailing-slash", value).yaml();
+        world.write("site.yaml", &site).await.unwrap();
+        let got = world.plain(HOST).unwrap().get("/a/").await.unwrap();
+        assert_eq!(got.status, 308);
+        assert!(
+            field(&got.head, "location").is_some_and(|location| location.ends_with("/a/")),
+            "{}",
+            got.head
+        );
+    }
+}

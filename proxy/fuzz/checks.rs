@@ -20,6 +20,7 @@ const PEER: Peer<'static> = Peer {
     scheme: "https",
     port: 443,
     request_id: "id",
+    certificate: None,
 };
 
 /// The head of a request, and what is made of it.

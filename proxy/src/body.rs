@@ -228,6 +228,7 @@ pub(crate) fn permitted(name: &str) -> bool {
     let forbidden = FORBIDDEN.contains(&name.as_str())
         || name == "x-request-id"
         || name.starts_with("x-forwarded-")
+        || crate::tls::clients::FIELDS.contains(&name.as_str())
         || name.starts_with("sec-websocket-");
     !forbidden || tolerated(Weakness::ForbiddenTrailer)
 }

@@ -21,8 +21,9 @@ use crate::forward::{self, Outgoing, Peer};
 use crate::handshake::{self, Asked, Offer};
 use crate::head::{Head, Refusal, RequestParser};
 use crate::leg::Leg;
-use crate::table::Route;
+use crate::table::{Route, Scheme};
 use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
+use crate::tls::clients::{Clients, Session};
 use crate::tunnel::{Opening, Tunnel};
 use crate::upstream::Choice;
 use crate::worker::{Arrival, Home};
@@ -61,6 +62,8 @@ pub(crate) struct Connection {
     /// Who connected, or who that says it does it for.
     peer: SocketAddr,
     listener: ListenerName,
+    /// Of TLS.
+    session: Option<Session>,
 }
 
 /// One request, and what is known of who asks.
@@ -74,6 +77,10 @@ pub(crate) struct Asking {
     pub(crate) tls: bool,
     pub(crate) port: u16,
     pub(crate) began: Instant,
+    /// Of its connection, where that is TLS.
+    pub(crate) session: Option<Session>,
+    /// What its host asks of clients' certificates.
+    pub(crate) clients: Option<Arc<Clients>>,
 }
 
 /// What comes after a request.
@@ -118,6 +125,11 @@ impl Asking {
             scheme: if self.tls { "https" } else { "http" },
             port: self.port,
             request_id: &self.id,
+            certificate: self
+                .clients
+                .as_ref()
+                .zip(self.session.as_ref())
+                .map(|(clients, session)| clients.shown(session)),
         }
     }
 
@@ -153,8 +165,8 @@ impl Connection {
         socket::prepare(&stream);
         let mut ahead = BytesMut::new();
         let peer = announced::peer(&home, listener, peer, &mut stream, &mut ahead).await?;
-        let leg = match listener {
-            ListenerName::Http => Leg::Plain(stream),
+        let (leg, session) = match listener {
+            ListenerName::Http => (Leg::Plain(stream), None),
             ListenerName::Https => {
                 let accepted = timeout(HEAD_TIME, tls::accept(&home.shared.table, stream, &mut ahead)).await;
                 let result = match &accepted {
@@ -164,7 +176,8 @@ impl Connection {
                 };
                 home.shared.telemetry.tls_handshake(result);
                 match accepted {
-                    Ok(Ok(tls::Accepted::Tls(leg) | tls::Accepted::InTheClear(leg))) => leg,
+                    Ok(Ok(tls::Accepted::Tls(leg, session))) => (leg, Some(session)),
+                    Ok(Ok(tls::Accepted::InTheClear(leg))) => (leg, None),
                     Ok(Err(refusal)) => {
                         tracing::debug!(client = %peer, error = %refusal, "TLS handshake refused");
                         return None;
@@ -173,7 +186,7 @@ impl Connection {
                 }
             }
         };
-        Some(Self { home, leg, ahead, peer, listener })
+        Some(Self { home, leg, ahead, peer, listener, session })
     }
 
     async fn run(mut self) {
@@ -245,7 +258,8 @@ impl Connection {
         let answer = Answer::redirect(&head, port);
         let (client, socket_peer) = (self.peer.ip().to_canonical(), self.peer.ip());
         let (trusted, tls, id, began) = (false, false, new_id(), Instant::now());
-        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began };
+        let (session, clients) = (None, None);
+        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began, session, clients };
         self.refuse(&asking, None, answer).await
     }
 
@@ -253,7 +267,7 @@ impl Connection {
         let shared = self.home.shared.clone();
         let socket_peer = self.peer.ip();
         let tls = self.listener == ListenerName::Https;
-        let (route, has_certificate, trusted, client, generation);
+        let (route, has_certificate, trusted, client, clients, generation);
         {
             let table = shared.table.load();
             let proxies = table.trusted_proxies(self.listener);
@@ -261,11 +275,13 @@ impl Connection {
             client = forward::client_address(socket_peer, &head.fields, proxies);
             route = table.select(&head, client).cloned();
             has_certificate = table.has_certificate(&head.host);
+            clients = table.clients(&head.host, if tls { Scheme::Https } else { Scheme::Http }).cloned();
             generation = table.generation().number;
         }
         let id = forward::request_id(&head.fields, trusted).unwrap_or_else(new_id);
         let port = if tls { shared.public_https_port } else { shared.public_http_port };
-        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began: Instant::now() };
+        let (began, session) = (Instant::now(), self.session.clone());
+        let asking = Asking { head, client, socket_peer, trusted, id, tls, port, began, session, clients };
         let asked = handshake::examine(&asking.head);
         if let Asked::Refuse(refusal) = asked {
             return self.refuse(&asking, route.as_deref(), Answer::from(refusal)).await;

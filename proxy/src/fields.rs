@@ -3,12 +3,16 @@
 //! Everything is checked when the table is built, so that nothing here can split a message. What is read of a client
 //! is its Origin, and what is sent of it is an origin that the route names.
 
+mod cookies;
+
 use std::borrow::Cow;
 
 use snapshot::{CorsOrigin, FieldChanges};
 
 use crate::auth::Granted;
 use crate::head::{Head, Method, canonical, is_token};
+
+use self::cookies::Cookies;
 
 /// One field of a message.
 pub type Line<'a> = (&'a str, Cow<'a, str>);
@@ -21,6 +25,7 @@ pub struct Fields {
     response: Changes,
     cors: Option<snapshot::Cors>,
     hsts: Option<Box<str>>,
+    cookies: Option<Cookies>,
 }
 
 /// Fields that are taken out, and fields that are put.
@@ -39,8 +44,9 @@ pub struct Additions<'a> {
     /// Those that Longhaul's own answers get too.
     pub always: Vec<Line<'a>>,
     cors: bool,
-    /// Values of Set-Cookie of whoever let the client in.
-    cookies: Option<&'a Granted>,
+    cookies: Option<&'a Cookies>,
+    /// Who let the client in, and the values of Set-Cookie that it gave.
+    granted: Option<&'a Granted>,
 }
 
 impl Fields {
@@ -49,7 +55,8 @@ impl Fields {
         if headers == snapshot::Headers::default() {
             return Ok(None);
         }
-        let snapshot::Headers { request, response, cors, hsts } = headers;
+        let snapshot::Headers { request, response, cors, hsts, cookies } = headers;
+        let cookies = Cookies::new(cookies)?;
         if let Some(cors) = &cors {
             check(cors)?;
         }
@@ -59,7 +66,7 @@ impl Fields {
             format!("max-age={}{subdomains}{preload}", hsts.max_age).into()
         });
         let (request, response) = (Changes::new(request)?, Changes::new(response)?);
-        Ok(Some(Box::new(Self { request, response, cors, hsts })))
+        Ok(Some(Box::new(Self { request, response, cors, hsts, cookies })))
     }
 
     /// What the answer to this request gets. `scheme` is the one by which the client came: what is said of TLS may
@@ -72,7 +79,8 @@ impl Fields {
         if let Some(hsts) = self.hsts.as_deref().filter(|_| scheme == "https") {
             always.push((HSTS, hsts.into()));
         }
-        Additions { changes: Some(&self.response), always, cors: self.cors.is_some(), cookies: None }
+        let (cookies, granted) = (self.cookies.as_ref(), None);
+        Additions { changes: Some(&self.response), always, cors: self.cors.is_some(), cookies, granted }
     }
 
     /// Whether this request only asks whether another may be made, which is ours to answer.
@@ -113,7 +121,7 @@ impl Changes {
 impl<'a> Additions<'a> {
     /// The same for a client that was let in by this.
     pub(crate) fn granted(self, granted: &'a Granted) -> Self {
-        Self { cookies: Some(granted), ..self }
+        Self { granted: Some(granted), ..self }
     }
 
     /// Whether a field of the upstream's answer goes.
@@ -121,9 +129,15 @@ impl<'a> Additions<'a> {
         self.replaces(name) || self.changes.is_some_and(|changes| changes.drops(name))
     }
 
+    /// The value of a field of the upstream's answer as the client gets it, where that is another.
+    pub fn changed(&self, name: &str, value: &[u8]) -> Option<Vec<u8>> {
+        let cookies = self.cookies.filter(|_| name.eq_ignore_ascii_case("set-cookie"))?;
+        Some(cookies.replace(value))
+    }
+
     /// The fields that come to an answer of this status.
     pub fn lines(&self, status: u16) -> impl Iterator<Item = (&str, &str)> {
-        let cookies = self.cookies.into_iter().flat_map(move |granted| granted.cookies(status));
+        let cookies = self.granted.into_iter().flat_map(move |granted| granted.cookies(status));
         let cookies = cookies.map(|cookie| ("Set-Cookie", &**cookie));
         let changes = self.changes.into_iter().flat_map(Changes::lines);
         let changes = changes.filter(|(name, _)| !self.replaces(name));

@@ -16,7 +16,10 @@ use crate::fields::{Additions, Changes};
 use crate::head::weakness::{Weakness, tolerated};
 use crate::head::{Fields, Framing, Head, ResponseHead, Version, alike, authority, canonical};
 
+use crate::tls::clients::FIELDS;
+
 pub use self::rewrite::{Outgoing, Replaced, Rewrite};
+pub use crate::tls::clients::Shown;
 
 /// Who sent a request, and how.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +36,8 @@ pub struct Peer<'a> {
     pub port: u16,
     /// The request's id.
     pub request_id: &'a str,
+    /// Its certificate, where the host asks for one.
+    pub certificate: Option<Shown<'a>>,
 }
 
 /// Fields that belong to one connection. Trailer is not among them: it describes the message.
@@ -136,6 +141,7 @@ fn passes_upstream(name: &str, trusted: bool) -> bool {
     let canonical = canonical(name);
     let known = |name: &str| {
         OURS.contains(&name)
+            || FIELDS.contains(&name)
             || (HOP_BY_HOP.contains(&name) && !tolerated(Weakness::HopByHop))
             || (name == "forwarded" && !trusted)
     };
@@ -183,6 +189,9 @@ fn forwarding_fields(head: &Head, peer: &Peer<'_>, put: &mut dyn FnMut(&str, &[u
     put("X-Forwarded-Port", port.unwrap_or(peer.port).to_string().as_bytes());
     put("X-Real-IP", peer.client.to_canonical().to_string().as_bytes());
     put("X-Request-Id", peer.request_id.as_bytes());
+    if let Some(certificate) = &peer.certificate {
+        certificate.fields(put);
+    }
 }
 
 fn forwarded_for(head: &Head, peer: &Peer<'_>) -> String {
@@ -242,7 +251,7 @@ pub fn response_fields(head: &ResponseHead, additions: &Additions<'_>, out: &mut
             || additions.drops(name)
             || (without_length && lower == "content-length");
         if !dropped {
-            field(name, value, out);
+            field(name, additions.changed(name, value).as_deref().unwrap_or(value), out);
         }
     }
     for (name, value) in additions.lines(head.status) {

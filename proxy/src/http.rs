@@ -348,6 +348,15 @@ fn add_to(fields: &mut HeaderMap, additions: &Additions<'_>, status: StatusCode)
     for name in dropped {
         fields.remove(name);
     }
+    for (name, value) in fields.iter_mut() {
+        // What is put there was checked when the table was built.
+        if let Some(Ok(changed)) = additions
+            .changed(name.as_str(), value.as_bytes())
+            .map(|changed| HeaderValue::from_bytes(&changed))
+        {
+            *value = changed;
+        }
+    }
     for (name, value) in additions.lines(status.as_u16()) {
         // Both were checked when the table was built.
         if let (Ok(name), Ok(value)) =

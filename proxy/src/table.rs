@@ -32,7 +32,6 @@ use imbl::{HashMap, OrdMap};
 use ipnet::IpNet;
 pub use routing::conditions::Conditions;
 use routing::paths;
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
@@ -55,7 +54,8 @@ use crate::head::Head;
 use crate::networks::Networks;
 use crate::path_regex::PathRegex;
 use crate::telemetry::AccessLog;
-use crate::tls::policy::{Policies, Policy};
+use crate::tls::clients::Clients;
+use crate::tls::policy::{Policies, Policy, Terms};
 use crate::upstream::{Census, Choice, Way};
 use crate::upstream_tls::{self, Secured, UpstreamTls};
 
@@ -75,7 +75,7 @@ pub struct Table {
     /// Towards upstreams.
     upstream_policies: upstream_tls::Policies,
     /// For names whose hosts have no TLS settings.
-    default_tls: Arc<ServerConfig>,
+    default_tls: Arc<Terms>,
     upstreams: Upstreams,
     lives: live::Registry,
     updates: build::Updates,
@@ -93,6 +93,15 @@ struct Stale {
     last_good: Option<Bytes>,
     /// What is served is a certificate that has expired, for want of a better one.
     expired: bool,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In the clear.
+    Http,
+    /// Over TLS.
+    Https,
 }
 
 /// One listener's settings.
@@ -116,6 +125,8 @@ pub struct Route {
     pub regex: Option<PathRegex>,
     /// What else a request of its path must fulfil.
     pub conditions: Conditions,
+    /// It is there for challenges of certificate authorities alone, which are answered in the clear, to everybody.
+    pub challenge: Challenge,
     /// Where a plain request for the path `/` is sent instead.
     pub app_root: Option<Box<str>>,
     /// Which requests it takes.
@@ -197,6 +208,15 @@ impl paths::Route for Route {
     }
 }
 
+/// Whether a route is there for challenges of certificate authorities (RFC 8555 §8.3) alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Challenge {
+    /// Nothing else reaches it.
+    Alone,
+    /// Other requests reach it.
+    Never,
+}
+
 /// What a route does with a request.
 #[derive(Debug)]
 pub enum Action {
@@ -250,7 +270,7 @@ impl Table {
 
     fn in_place(provider: Arc<CryptoProvider>, place: Weak<ArcSwap<Self>>) -> Self {
         let mut policies = Policies::new(provider.clone(), place);
-        let default_tls = policies.config(Policy::default());
+        let default_tls = policies.terms(Policy::default());
         let default_tls = default_tls.expect("a provider has cipher suites of TLS 1.2 or TLS 1.3");
         Self {
             upstream_policies: upstream_tls::Policies::new(provider.clone()),
@@ -329,9 +349,20 @@ impl Table {
 
     /// How a handshake for a server name is carried out. It holds whether or not the certificate beside it can be
     /// used.
-    pub fn tls_config(&self, server_name: Option<&str>) -> &Arc<ServerConfig> {
+    pub(crate) fn terms(&self, server_name: Option<&str>) -> &Arc<Terms> {
         let tls = self.hosts.by_precedence(server_name).find_map(|host| host.tls.as_ref());
-        tls.map_or(&self.default_tls, |tls| &tls.config)
+        tls.map_or(&self.default_tls, |tls| &tls.terms)
+    }
+
+    /// The certificates that clients of a host are asked for. Without TLS only those count that the host itself asks
+    /// for: one that has no TLS of its own is nobody's to protect.
+    pub(crate) fn clients(&self, host: &str, scheme: Scheme) -> Option<&Arc<Clients>> {
+        let mut hosts = self.hosts.by_precedence(Some(host));
+        let tls = match scheme {
+            Scheme::Http => hosts.next()?.tls.as_ref()?,
+            Scheme::Https => hosts.find_map(|host| host.tls.as_ref())?,
+        };
+        tls.clients.as_ref()
     }
 
     /// Whether TLS would work for this host with the certificate that is meant for it. The listener's default

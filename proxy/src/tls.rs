@@ -11,6 +11,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use rustls::server::Acceptor;
+use rustls_pki_types::UnixTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,7 +19,10 @@ use tokio::time::timeout;
 use crate::head;
 use crate::leg::{HandshakeError, Leg, TlsLeg};
 use crate::table::Table;
+use crate::tls::clients::Session;
 
+pub(crate) mod clients;
+mod names;
 pub(crate) mod policy;
 
 /// A fatal alert, `unrecognized_name` (RFC 8446 §6, RFC 6066 §3), as a record of its own.
@@ -37,7 +41,7 @@ const LINGER: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) enum Accepted {
     /// TLS, and the handshake is done.
-    Tls(Leg),
+    Tls(Leg, Session),
     /// A request in the clear, whose first bytes have been read.
     InTheClear(Leg),
 }
@@ -51,6 +55,9 @@ pub(crate) enum TlsRefusal {
     /// What came is no ClientHello.
     #[error("no ClientHello: {0}")]
     NoHello(rustls::Error),
+    /// A session was taken up whose certificate is not good any more.
+    #[error("the client's certificate: {0}")]
+    Certificate(rustls::Error),
     /// The handshake did not work out.
     #[error(transparent)]
     Handshake(#[from] HandshakeError),
@@ -60,7 +67,7 @@ impl Accepted {
     /// The metric's label.
     pub(crate) fn label(&self) -> &'static str {
         match self {
-            Self::Tls(_) => "ok",
+            Self::Tls(..) => "ok",
             Self::InTheClear(_) => "plain_http",
         }
     }
@@ -72,7 +79,7 @@ impl TlsRefusal {
         match self {
             Self::UnknownName(_) => "unrecognized_name",
             Self::NoHello(_) => "no_hello",
-            Self::Handshake(HandshakeError::Tls(_)) => "refused",
+            Self::Certificate(_) | Self::Handshake(HandshakeError::Tls(_)) => "refused",
             Self::Handshake(_) => "broken",
         }
     }
@@ -98,15 +105,17 @@ pub(crate) async fn accept(
             return Ok(Accepted::InTheClear(Leg::Plain(stream)));
         }
     };
-    let config = {
+    let terms = {
         let table = table.load();
-        table.certificate(name.as_deref()).map(|_| Arc::clone(table.tls_config(name.as_deref())))
+        table.certificate(name.as_deref()).map(|_| Arc::clone(table.terms(name.as_deref())))
     };
-    let Some(config) = config else {
+    let Some(terms) = terms else {
         send_alert(&mut stream, &UNRECOGNIZED_NAME).await?;
         return Err(TlsRefusal::UnknownName(name));
     };
-    Ok(Accepted::Tls(Leg::Tls(TlsLeg::accept(stream, config, received, ahead).await?)))
+    let leg = TlsLeg::accept(stream, terms.config.clone(), received, ahead).await?;
+    let session = Session::new(terms.verifier.as_ref(), leg.client_certificates(), UnixTime::now());
+    Ok(Accepted::Tls(Leg::Tls(leg), session.map_err(TlsRefusal::Certificate)?))
 }
 
 /// What a client begins with, as far as it was read.

@@ -8,6 +8,8 @@ use crds::policy::PolicyPatch;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use snapshot::{CertificateKey, CipherSuite, Conditions, HostPattern, PathMatch, Reach, Serves, TlsVersion};
 
+use crate::policy::clients::{Clients, DraftClients};
+
 /// An object that asks for routes. The order is seniority: who comes first wins a conflict. An absent creation
 /// time counts as oldest; ties go by namespace and name, then kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +46,8 @@ pub(crate) struct Draft {
     /// An Ingress's `defaultBackend`.
     pub(crate) fallback: Option<Fallback>,
     pub(crate) tls: Vec<DraftTls>,
+    /// Client certificates, the first that names a host counts.
+    pub(crate) clients: Vec<DraftClients>,
 }
 
 /// What an object asks of one host, by the positions of its routes and certificates.
@@ -134,6 +138,16 @@ pub(crate) struct DraftRoute {
     pub(crate) patch: PolicyPatch,
     /// Why it must answer 503 whatever its backends are.
     pub(crate) broken: Option<String>,
+    pub(crate) standing: Standing,
+}
+
+/// What a route is beside others of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// One that its author wrote.
+    Own,
+    /// One that is there only where nothing else is.
+    GivesWay,
 }
 
 /// Where requests go for which a host has no other match.
@@ -173,6 +187,7 @@ pub(crate) struct DraftTls {
     pub(crate) min_version: Option<TlsVersion>,
     /// Empty: nothing is said of them.
     pub(crate) cipher_suites: Vec<CipherSuite>,
+    pub(crate) clients: Option<Clients>,
     pub(crate) field: String,
 }
 

@@ -1,17 +1,21 @@
 //! One host's routes: the order of precedence, who wins where two want the same, and the section that comes of it.
 
-mod canary;
+pub(crate) mod canary;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use snapshot::{Conditions, Host, HostPattern, HostTls, ObjectRef, PathMatch, Route, RouteId, UpstreamId};
+use snapshot::{
+    Action, Conditions, Host, HostPattern, HostTls, ObjectRef, PathMatch, Route, RouteId, UpstreamId,
+};
 
 use crate::backends::Target;
-use crate::draft::{DraftRoute, Owner, Position};
+use crate::draft::{DraftRoute, Owner, Position, Standing};
 use crate::object::{Asked, Resolved};
-use crate::report::{Conflict, Tally};
+use crate::policy::clients;
+use crate::report::{Conflict, Tally, remark};
+use crate::tls::Bound;
 use crate::{conditions, policy};
 
 /// One object's claim to routes of a host.
@@ -65,7 +69,7 @@ pub(crate) fn arrange(
     host: &HostPattern,
     source: &HostPattern,
     claimants: &Claimants<'_>,
-    tls: Option<&HostTls>,
+    bound: Option<&Bound>,
 ) -> Arranged {
     let mut arranged = Arranged::default();
     let mut winners: BTreeMap<_, (usize, &Candidate<'_>)> = BTreeMap::new();
@@ -77,8 +81,9 @@ pub(crate) fn arrange(
         let (_, winner) =
             winners.entry((candidate.tier, path, conditions)).or_insert_with(|| (age, candidate));
         // What is borrowed is counted where it is at home.
-        if host == source && (candidate.tier != Tier::Everywhere || *host == HostPattern::Any) {
-            count(host, candidate, winner, &mut arranged.tallies);
+        let counts = candidate.route.standing == Standing::Own;
+        if counts && host == source && (candidate.tier != Tier::Everywhere || *host == HostPattern::Any) {
+            count((host, bound), candidate, winner, &mut arranged.tallies);
         }
     }
     let mut winners: Vec<_> = winners.into_values().collect();
@@ -98,7 +103,7 @@ pub(crate) fn arrange(
     for (_, candidate) in winners {
         *arranged.shown.entry(candidate.claimant.asked.owner.clone()).or_default() += 1;
         arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
-        let mut route = candidate.route(tls.is_some());
+        let mut route = candidate.route(host, bound);
         if let Some(canary) = canaries.get(&candidate.place()) {
             arranged.upstreams.extend(canary::put_in(&mut route, canary));
         }
@@ -149,12 +154,17 @@ fn candidates<'a>(source: &HostPattern, claimants: &Claimants<'a>) -> Vec<Candid
     for claimant in claimants.everywhere.iter().filter(|claimant| !has_fallback(claimant)) {
         push(Tier::Everywhere, *claimant, Position::Fallback);
     }
+    // What gives way does where anything else is served.
+    let own = |candidate: &Candidate<'_>| candidate.route.standing == Standing::Own;
+    if candidates.iter().any(|candidate| candidate.tier != Tier::Everywhere && own(candidate)) {
+        candidates.retain(own);
+    }
     candidates
 }
 
 /// Counts a wish, and says who has it where it is another's. Of the same match only the oldest stays.
 fn count(
-    host: &HostPattern,
+    (host, bound): (&HostPattern, Option<&Bound>),
     candidate: &Candidate<'_>,
     winner: &Candidate<'_>,
     tallies: &mut BTreeMap<Arc<Owner>, Tally>,
@@ -163,7 +173,16 @@ fn count(
     let tally = tallies.entry(owner.clone()).or_default();
     tally.wanted += 1;
     if std::ptr::eq(candidate, winner) {
-        tally.broken += usize::from(candidate.route.broken.is_some());
+        let closed = candidate.closed(host, bound);
+        tally.broken += usize::from(candidate.route.broken.is_some() || closed.is_some());
+        if let Some(Closed { why, remedy, field }) = closed {
+            let message = format!("host {host}: {why}; its routes answer 503");
+            let remark = remark(reference, field, "ClientCertificates", message, remedy);
+            // Each route of the host says the same.
+            if !tally.notes.diagnostics.contains(&remark) {
+                tally.notes.invalid(remark);
+            }
+        }
         return;
     }
     tally.lost += 1;
@@ -220,13 +239,45 @@ fn takes_everything(route: &DraftRoute) -> bool {
     route.conditions == Conditions::default() && matches!(&route.path, PathMatch::Prefix(path) if path == "/")
 }
 
+/// Why a route is not served at a host.
+struct Closed<'a> {
+    why: String,
+    remedy: &'static str,
+    field: &'a str,
+}
+
 impl<'a> Candidate<'a> {
     /// Where its requests come in, whatever else they must fulfil.
     fn place(&self) -> (Tier, &'a PathMatch) {
         (self.tier, &self.route.path)
     }
 
-    fn route(&self, has_tls: bool) -> Route {
+    /// Why it must not be served at a host, whatever it is itself. That the host cannot ask for the certificates that
+    /// its own object wants is that object's unresolved reference, and nothing to be counted here.
+    fn closed(&self, host: &HostPattern, bound: Option<&Bound>) -> Option<Closed<'a>> {
+        let asked = clients::asked_at(&self.claimant.asked.draft.clients, host);
+        if let Some(Bound { owner, closed: Some(why), .. }) = bound {
+            let others = *owner != self.claimant.asked.owner;
+            let why =
+                format!("client certificates that {} asks for cannot be judged: {why}", owner.reference());
+            let remedy = "put that right, or take the host from that object";
+            return others.then_some(Closed { why, remedy, field: &self.route.field });
+        }
+        let asked = asked?;
+        let (why, remedy) = clients::unprotected(asked, bound.and_then(|bound| bound.clients.as_ref()))?;
+        Some(Closed { why: why.to_owned(), remedy, field: &asked.field })
+    }
+
+    /// What it does at a host.
+    fn action(&self, host: &HostPattern, bound: Option<&Bound>) -> Action {
+        let of_host = bound.and_then(|bound| bound.closed.clone());
+        match self.closed(host, bound).map(|closed| closed.why).or(of_host) {
+            Some(why) => Action::Broken(why),
+            None => self.target.action.clone(),
+        }
+    }
+
+    fn route(&self, host: &HostPattern, bound: Option<&Bound>) -> Route {
         let DraftRoute { rule, path, conditions, serves, patch, .. } = self.route;
         let owner = self.claimant.asked.reference.clone();
         let owner = ObjectRef { kind: owner.kind, namespace: owner.namespace, name: owner.name };
@@ -234,10 +285,10 @@ impl<'a> Candidate<'a> {
             id: RouteId { owner, rule: rule.clone(), matched: conditions::name(path, conditions) },
             path: path.clone(),
             conditions: conditions.clone(),
-            action: self.target.action.clone(),
+            action: self.action(host, bound),
             app_root: patch.ingress.redirects.app_root.clone(),
             serves: *serves,
-            redirect: policy::redirect(patch.redirect, has_tls),
+            redirect: policy::redirect(patch.redirect, bound.is_some()),
             balance: policy::balance(&patch.load_balancing),
             upstream_tls: self.target.upstream_tls.clone(),
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),

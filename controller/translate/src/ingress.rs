@@ -8,13 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::annotations;
 use crds::diagnostic::quoted;
-use crds::policy::{PathRewrite, PolicyPatch};
+use crds::policy::redirects::{LocationPart, RedirectsPatch};
+use crds::policy::{IngressPatch, PathRewrite, PolicyPatch, Redirect};
 use k8s_openapi::api::networking::v1::{
     HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, ServiceBackendPort,
 };
 use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
-use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef};
+use crate::draft::{
+    self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef, Standing,
+};
+use crate::host::canary;
+use crate::policy::clients::{Clients, DraftClients};
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::{conditions, policy, tls};
@@ -58,8 +63,11 @@ fn drafted(
     let mut routes = reader.rules(spec);
     let mut tls = reader.tls(spec, settings);
     reader.add_aliases(&mut routes, &mut tls);
+    reader.add_counterparts(&mut routes, &mut tls);
     let fallback = reader.fallback(spec, &tls);
-    Draft { routes, fallback, tls }
+    let asked = reader.clients.take();
+    let clients = asked.map(|asked| DraftClients { hosts: None, asked: Some(asked) });
+    Draft { routes, fallback, tls, clients: clients.into_iter().collect() }
 }
 
 struct Reader<'a> {
@@ -71,6 +79,8 @@ struct Reader<'a> {
     regex: bool,
     /// What the rules name.
     hosts: Vec<HostPattern>,
+    /// Certificates that clients of every host are asked for.
+    clients: Option<Clients>,
     notes: &'a mut Notes,
 }
 
@@ -78,7 +88,9 @@ impl<'a> Reader<'a> {
     fn new(owner: &'a Owner, reading: annotations::Reading, notes: &'a mut Notes) -> Self {
         let annotations::Reading { patch, closed, .. } = reading;
         let (hosts, conditions) = (Vec::new(), Conditions::default());
-        let mut reader = Self { owner, patch, conditions, closed, regex: false, hosts, notes };
+        let clients = patch.ingress.client_certificates.as_ref();
+        let clients = clients.map(|patch| Clients::of_ingress(patch, owner));
+        let mut reader = Self { owner, patch, conditions, closed, regex: false, hosts, clients, notes };
         reader.settings();
         reader
     }
@@ -89,6 +101,23 @@ impl<'a> Reader<'a> {
             let message = format!("{}: {}", unusable.field, unusable.message);
             let object = self.owner.reference();
             self.notes.warn(remark(&object, ANNOTATIONS, "UnsupportedValue", message, unusable.remedy));
+        }
+        if let Some(why) = self.clients.as_ref().and_then(Clients::unusable) {
+            let message = format!("the common name of client certificates is no regular expression: {why}");
+            self.clients.iter_mut().for_each(|clients| clients.close(&message));
+            self.close(message, "write CN= and a regular expression without look-around and backreferences");
+        }
+        if let Some(text) = &self.patch.ingress.canary.header_pattern
+            && let Err(why) = snapshot::pattern(text).and_then(|_| snapshot::pattern(&canary::found(text)))
+        {
+            let field = format!("metadata.annotations[{}canary-by-header-pattern]", annotations::NGINX);
+            let message = format!(
+                "{} is no regular expression that can be served: {why}; the field decides nothing",
+                quoted(text)
+            );
+            let remedy = "write one without look-around and backreferences";
+            self.notes.warn(remark(&self.owner.reference(), field, "UnsupportedValue", message, remedy));
+            self.patch.ingress.canary.header = None;
         }
         match conditions::subprotocols(self.patch.ingress.subprotocols.as_deref().unwrap_or_default()) {
             Ok(subprotocols) => self.conditions.subprotocols = subprotocols,
@@ -270,6 +299,7 @@ impl<'a> Reader<'a> {
             standby: self.standby(),
             patch: if self.regex { self.patch.clone() } else { self.plain_patch() },
             broken,
+            standing: Standing::Own,
         }
     }
 
@@ -309,6 +339,53 @@ impl<'a> Reader<'a> {
                 }
             }
             self.hosts.push(alias);
+        }
+    }
+
+    /// Redirects from the other one of `www.HOST` and HOST, with the certificate of the host unless it is given another.
+    fn add_counterparts(&self, routes: &mut Vec<DraftRoute>, tls: &mut [DraftTls]) {
+        if self.patch.ingress.redirects.from_to_www != Some(true) {
+            return;
+        }
+        for host in &self.hosts {
+            let HostPattern::Exact(name) = host else { continue };
+            let other = name.strip_prefix("www.").map_or_else(|| format!("www.{name}"), str::to_owned);
+            let counterpart = HostPattern::Exact(other);
+            if self.hosts.contains(&counterpart) || draft::host(&counterpart.to_string()).is_err() {
+                continue;
+            }
+            if !tls.iter().any(|tls| tls.hosts.contains(&counterpart)) {
+                for tls in tls.iter_mut().filter(|tls| tls.hosts.contains(host)) {
+                    tls.hosts.push(counterpart.clone());
+                }
+            }
+            routes.push(self.counterpart(counterpart, name));
+        }
+    }
+
+    /// Over TLS or not, so that nobody is asked to trust a certificate for a name that only leads elsewhere.
+    fn counterpart(&self, from: HostPattern, to: &str) -> DraftRoute {
+        let location =
+            vec![LocationPart::Scheme, LocationPart::Text(format!("://{to}")), LocationPart::Target];
+        let redirects = RedirectsPatch {
+            permanent: Some(location),
+            permanent_code: Some(308),
+            ..RedirectsPatch::default()
+        };
+        let ingress = IngressPatch { redirects, ..IngressPatch::default() };
+        let (redirect, access_log) = (Some(Redirect::Never), self.patch.access_log);
+        DraftRoute {
+            rule: from.to_string(),
+            hosts: vec![from],
+            field: format!("metadata.annotations[{}from-to-www-redirect]", annotations::NGINX),
+            path: PathMatch::Prefix("/".into()),
+            conditions: Conditions::default(),
+            serves: Serves::Everything,
+            backends: Vec::new(),
+            standby: None,
+            patch: PolicyPatch { redirect, access_log, ingress, ..PolicyPatch::default() },
+            broken: self.closed.clone(),
+            standing: Standing::GivesWay,
         }
     }
 
@@ -373,7 +450,8 @@ impl<'a> Reader<'a> {
             let patch = &self.patch.ingress;
             let min_version = patch.tls_min_version.map(policy::tls_version);
             let cipher_suites = policy::cipher_suites(patch.tls_cipher_suites.as_deref().unwrap_or_default());
-            all.push(DraftTls { hosts, certificate, by_default, min_version, cipher_suites, field });
+            let clients = self.clients.clone();
+            all.push(DraftTls { hosts, certificate, by_default, min_version, cipher_suites, clients, field });
         }
         self.warn_of_no_tls(&all);
         all
@@ -415,6 +493,7 @@ impl<'a> Reader<'a> {
             standby: self.standby(),
             patch: self.plain_patch(),
             broken,
+            standing: Standing::Own,
         };
         Some(Fallback { route, everywhere })
     }
@@ -435,7 +514,6 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use crds::policy::IngressPatch;
     use crds::tls::{CipherSuite, TlsVersion};
     use serde_json::json;
 

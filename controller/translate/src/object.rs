@@ -11,6 +11,7 @@ use crate::backends::{self, Target};
 use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION, Taken};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
 use crate::policy::auth::Surroundings;
+use crate::policy::clients::Clients;
 use crate::report::{Notes, remark};
 use crate::settings::{Settings, StatusOf};
 use crate::store::{self, Kind, Name, Store};
@@ -101,6 +102,15 @@ pub(crate) fn resolve<'a>(
             notes.unresolved(reason, remark(&asked.reference, field, reason, message, *remedy));
         }
     }
+    for clients in asked.clients() {
+        // What does not read was said where it was read.
+        if let (Some(_), Err(Problem { reason, message, remedy })) =
+            (clients.secret(), clients.resolve(store))
+        {
+            let said = format!("{message}; the hosts that ask for client certificates answer 503");
+            notes.unresolved(reason, remark(&asked.reference, &*clients.field, reason, said, remedy));
+        }
+    }
     Resolved { targets, notes }
 }
 
@@ -134,7 +144,23 @@ impl Asked {
         let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
         let tls = self.draft.all_routes().map(|(_, route)| &route.patch.upstream_tls);
         let tls = tls.flat_map(|patch| policy::upstream_tls::references(patch, &self.owner));
-        services.chain(auths).chain(tls).collect()
+        let authorities = self.clients().filter_map(Clients::secret).map(|name| (Kind::Secret, name.clone()));
+        services.chain(auths).chain(tls).chain(authorities).collect()
+    }
+
+    /// The client certificates that it asks for.
+    fn clients(&self) -> impl Iterator<Item = &Clients> {
+        self.draft.clients.iter().filter_map(|draft| draft.asked.as_ref())
+    }
+
+    /// The hosts whose TLS settings depend on this Secret, as far as this object has a say in them.
+    pub(crate) fn hosts_with_authorities_of(&self, secret: &Name) -> impl Iterator<Item = &HostPattern> {
+        let names = move |index: &usize| {
+            let clients = self.draft.tls[*index].clients.as_ref();
+            clients.is_some_and(|clients| clients.secret() == Some(secret))
+        };
+        let claims = self.claims.iter().filter(move |(_, claim)| claim.tls.iter().any(names));
+        claims.map(|(host, _)| host)
     }
 
     /// The certificates that its hosts are to have.

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod auth;
+pub(crate) mod clients;
 pub(crate) mod fields;
 pub(crate) mod redirects;
 pub(crate) mod upstream_tls;

@@ -1,5 +1,7 @@
 //! Certificates: which Secret a host has, and what is in it.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use crds::diagnostic::ObjectRef;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,6 +11,7 @@ use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, PrivateKey};
 
 use crate::absence::{self, Absence};
 use crate::draft::{DraftTls, Owner};
+use crate::policy::clients::Clients;
 use crate::report::{Conflict, Notes, Tally, remark};
 use crate::settings::Settings;
 use crate::store::{Kind, Name, Store};
@@ -41,30 +44,50 @@ pub(crate) fn certificate(
     }
 }
 
+/// What a host has, as the oldest object that names it wants it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) owner: Arc<Owner>,
+    pub(crate) tls: HostTls,
+    /// The client certificates that it wants.
+    pub(crate) clients: Option<Clients>,
+    /// Why the host must answer 503: nobody can say whose certificates are good.
+    pub(crate) closed: Option<String>,
+}
+
 /// What a wish leads to where it is the oldest.
-pub(crate) fn wanted(tls: &DraftTls) -> HostTls {
-    let (certificate, min_version) = (tls.certificate.clone(), tls.min_version.unwrap_or_default());
-    HostTls { certificate, min_version, cipher_suites: tls.cipher_suites.clone() }
+pub(crate) fn bound(owner: &Arc<Owner>, wish: &DraftTls, store: &Store) -> Bound {
+    let (certificate, min_version) = (wish.certificate.clone(), wish.min_version.unwrap_or_default());
+    let (clients, closed) = match wish.clients.as_ref().map(|clients| clients.resolve(store)) {
+        None => (None, None),
+        Some(Ok(clients)) => (Some(clients), None),
+        Some(Err(problem)) => (None, Some(problem.message)),
+    };
+    let tls = HostTls { certificate, min_version, cipher_suites: wish.cipher_suites.clone(), clients };
+    Bound { owner: owner.clone(), tls, clients: wish.clients.clone(), closed }
 }
 
 /// Tells an object where it asks for something else than the host has by an older one, or by an earlier wish of its own.
 pub(crate) fn compare(
     host: &HostPattern,
-    (older, theirs): (&Owner, &HostTls),
+    theirs: &Bound,
     (owner, asked): (&Owner, &DraftTls),
     tally: &mut Tally,
 ) {
     if !satisfies(theirs, asked) {
-        let conflict = Conflict { host: host.to_string(), path: "tls".into(), owner: older.reference() };
+        let conflict =
+            Conflict { host: host.to_string(), path: "tls".into(), owner: theirs.owner.reference() };
         tally.conflict(&owner.reference(), &asked.field, conflict);
     }
 }
 
-/// Whether a host has what is asked for. Who leaves versions or suites out asks for none in particular.
-fn satisfies(host: &HostTls, asked: &DraftTls) -> bool {
+/// Whether a host has what is asked for. Who leaves something out asks for nothing in particular.
+fn satisfies(Bound { tls: host, clients, .. }: &Bound, asked: &DraftTls) -> bool {
+    let same = |asked: &Clients| clients.as_ref().is_some_and(|clients| clients.same(asked));
     host.certificate == asked.certificate
         && asked.min_version.is_none_or(|version| version == host.min_version)
         && (asked.cipher_suites.is_empty() || asked.cipher_suites == host.cipher_suites)
+        && asked.clients.as_ref().is_none_or(same)
 }
 
 /// Why there is no certificate.

@@ -184,6 +184,7 @@ impl Translator {
                     due.certificates.extend(self.certificates.contains_key(&key).then_some(key));
                     self.due_to_those_who_name(Kind::Secret, name, &mut due);
                     due.wanted.insert((Kind::Secret, name.clone()));
+                    self.due_to_hosts_with_authorities_of(name, &mut due);
                 }
                 Kind::IngressClass => {}
             }
@@ -211,6 +212,15 @@ impl Translator {
                     set.remove(&object);
                 }
             }
+        }
+    }
+
+    /// Who may sign clients' certificates is a setting of hosts.
+    fn due_to_hosts_with_authorities_of(&self, secret: &Name, due: &mut Due) {
+        let users = self.named.get(&(Kind::Secret, secret.clone())).into_iter().flatten();
+        let hosts = users.filter_map(|owner| self.asked.get(owner));
+        for host in hosts.flat_map(|asked| asked.hosts_with_authorities_of(secret)) {
+            due.bindings.entry(host.clone()).or_default();
         }
     }
 

@@ -10,7 +10,8 @@ use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
-use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef};
+use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef, Standing};
+use crate::policy::clients::{Clients, DraftClients};
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
 use crate::{conditions, policy, tls};
@@ -27,7 +28,7 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
     notes.rejected.clone_from(&reading.closed);
     let mut reader = Reader { owner, object: &object, closed: reading.closed, patterns: 0, notes };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
-    let tls = reader.tls(&route.spec.tls, &hosts, settings);
+    let (tls, clients) = reader.tls(&route.spec.tls, &hosts, settings);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
     let mut names = BTreeSet::new();
     let rules = route.spec.rules.iter().enumerate();
@@ -37,7 +38,7 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
             reader.rule(rule, &format!("spec.rules[{index}]"), &hosts, &policy, again)
         })
         .collect();
-    Draft { routes, fallback: None, tls }
+    Draft { routes, fallback: None, tls, clients }
 }
 
 /// Each takes a proxy some ten kilobytes.
@@ -119,6 +120,7 @@ impl Reader<'_> {
                 standby: None,
                 patch: patch.clone(),
                 broken: broken.clone(),
+                standing: Standing::Own,
             })
             .collect()
     }
@@ -195,8 +197,14 @@ impl Reader<'_> {
         found
     }
 
-    fn tls(&mut self, all: &[Tls], hosts: &[HostPattern], settings: &Settings) -> Vec<DraftTls> {
-        let mut drafts = Vec::new();
+    /// Hosts without a certificate still ask for those of clients: their routes close.
+    fn tls(
+        &mut self,
+        all: &[Tls],
+        hosts: &[HostPattern],
+        settings: &Settings,
+    ) -> (Vec<DraftTls>, Vec<DraftClients>) {
+        let (mut drafts, mut all_clients) = (Vec::new(), Vec::new());
         for (index, tls) in all.iter().enumerate() {
             let field = format!("spec.tls[{index}]");
             let hosts = self.hosts(&tls.hosts, &format!("{field}.hosts"), hosts);
@@ -206,14 +214,25 @@ impl Reader<'_> {
                 cipher_suites.clear();
                 self.close(format!("{field}.cipherSuites"), policy::NOT_NEGOTIABLE, policy::NEGOTIABLE);
             }
+            let clients = tls.client_certificate.as_ref();
+            let clients = clients.map(|asked| Clients::of_ws_route(asked, self.owner, &field));
+            all_clients.push(DraftClients { hosts: Some(hosts.clone()), asked: clients.clone() });
             let secret = tls.secret_name.as_deref();
             if let Some((certificate, by_default)) =
                 tls::certificate(self.owner, secret, &field, settings, self.notes)
             {
-                drafts.push(DraftTls { hosts, certificate, by_default, min_version, cipher_suites, field });
+                drafts.push(DraftTls {
+                    hosts,
+                    certificate,
+                    by_default,
+                    min_version,
+                    cipher_suites,
+                    clients,
+                    field,
+                });
             }
         }
-        drafts
+        (drafts, all_clients)
     }
 
     /// A setting that would keep somebody out cannot be kept: every route answers 503.

@@ -4,10 +4,13 @@ mod access;
 pub(super) mod auth;
 pub(super) mod backends;
 pub(super) mod canary;
+pub(super) mod clients;
+pub(super) mod cookies;
 pub(super) mod cors;
 pub(super) mod headers;
 pub(super) mod paths;
 pub(super) mod redirects;
+pub(super) mod tls;
 pub(super) mod upstream_tls;
 
 use crate::duration::{self, Duration};
@@ -18,7 +21,8 @@ use crate::{grammar, quantity};
 
 pub(super) use super::hash::{nginx_hash_by, own_hash_on};
 pub(super) use access::{
-    is_superseded, nginx_allowlist, nginx_denylist, own_allow_cidrs, own_allow_origins, own_deny_cidrs,
+    is_superseded, nginx_allowlist, nginx_denylist, nginx_satisfy, own_allow_cidrs, own_allow_origins,
+    own_deny_cidrs,
 };
 
 /// What a value says.

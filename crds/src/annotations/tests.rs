@@ -1,6 +1,7 @@
 //! Annotations as people write them: values, mistakes, families, and what closes a route.
 
 mod auth;
+mod clients;
 
 use std::collections::BTreeSet;
 
@@ -162,12 +163,7 @@ fn security_settings_that_are_not_served_close() {
 
 #[test]
 fn what_asks_for_nothing_closes_nothing() {
-    for (key, value) in [
-        ("enable-modsecurity", "false"),
-        ("auth-tls-verify-client", "off"),
-        ("enable-global-auth", "false"),
-        ("satisfy", "all"),
-    ] {
+    for (key, value) in [("enable-modsecurity", "false"), ("enable-global-auth", "false")] {
         let reading = read_one(&format!("{NGINX}{key}"), value);
         assert_eq!((reading.closed, reading.left_out), (None, None), "{key}");
         assert_eq!(reading.diagnostics[0].severity, Severity::Info, "{key}");
@@ -293,6 +289,7 @@ fn a_canary_says_who_is_taken() {
     let expected = CanaryPatch {
         enabled: Some(true),
         header: Some("x-canary".into()),
+        header_pattern: None,
         header_value: Some("blue green".into()),
         cookie: Some("Canary".into()),
         weight: Some(20),

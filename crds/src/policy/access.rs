@@ -15,6 +15,19 @@ pub struct AccessPatch {
     pub deny: Option<Guard<Vec<IpNet>>>,
     /// Origins of pages that may open WebSockets.
     pub origins: Option<Guard<Vec<Origin>>>,
+    /// Whether the lists of networks and a proof are both needed. Said by annotations only.
+    pub satisfy: Option<Satisfy>,
+}
+
+/// Which of the lists of networks and the proof of who one is are needed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Satisfy {
+    /// Both.
+    #[default]
+    All,
+    /// One of them.
+    Any,
 }
 
 /// A setting that keeps somebody out.
@@ -43,6 +56,7 @@ impl AccessPatch {
             allow: over.allow.or(self.allow),
             deny: over.deny.or(self.deny),
             origins: over.origins.or(self.origins),
+            satisfy: over.satisfy.or(self.satisfy),
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct CanaryPatch {
     pub header: Option<String>,
     /// What the field must be; absent: `always` and `never` decide.
     pub header_value: Option<String>,
+    /// A regular expression to be found in it; counts where there is no value.
+    pub header_pattern: Option<String>,
     /// The cookie that decides by `always` and `never`.
     pub cookie: Option<String>,
     /// So many of `total` of the rest.
@@ -27,6 +29,7 @@ impl CanaryPatch {
             enabled: over.enabled.or(self.enabled),
             header: over.header.or(self.header),
             header_value: over.header_value.or(self.header_value),
+            header_pattern: over.header_pattern.or(self.header_pattern),
             cookie: over.cookie.or(self.cookie),
             weight: over.weight.or(self.weight),
             total: over.total.or(self.total),

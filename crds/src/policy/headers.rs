@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::clients::tells_of_certificate;
+
 /// What one layer says about fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -10,6 +12,18 @@ pub struct HeadersPatch {
     pub request: ChangesPatch,
     /// Of responses, as the client gets them.
     pub response: ChangesPatch,
+    /// Cookies that backends set. Said by annotations only.
+    pub cookies: CookiesPatch,
+}
+
+/// What one layer says about cookies that backends set: what is replaced, and what by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CookiesPatch {
+    /// The domain as a whole, in lower case, without a dot in front.
+    pub domain: Option<(String, String)>,
+    /// What a path begins with.
+    pub path: Option<(String, String)>,
 }
 
 /// What one layer says about the fields of one direction. Each list is taken whole.
@@ -41,7 +55,14 @@ pub struct HstsPatch {
 
 impl HeadersPatch {
     pub(super) fn merge(self, over: Self) -> Self {
-        Self { request: self.request.merge(over.request), response: self.response.merge(over.response) }
+        Self {
+            request: self.request.merge(over.request),
+            response: self.response.merge(over.response),
+            cookies: CookiesPatch {
+                domain: over.cookies.domain.or(self.cookies.domain),
+                path: over.cookies.path.or(self.cookies.path),
+            },
+        }
     }
 }
 
@@ -109,6 +130,9 @@ pub fn reserved(name: &str, direction: Direction) -> Option<&'static str> {
     if name.starts_with("sec-websocket-") {
         return Some("remove it: it belongs to the handshake; to route by subprotocol match on subprotocols");
     }
+    if tells_of_certificate(&name) && direction == Direction::Request {
+        return Some("remove it: Longhaul tells backends in it which certificate a client has");
+    }
     let forwarding = name == "forwarded"
         || name == "x-real-ip"
         || name == "x-request-id"
@@ -142,7 +166,11 @@ mod tests {
                 assert!(reserved(name, direction).is_some(), "{name}");
             }
         }
-        for name in ["X-Forwarded-For", "X_Forwarded_Proto", "x-real-ip", "X-Request-Id", "Forwarded"] {
+        let certificates = ["Client-Cert", "client_cert_subject", "ssl-client-verify"];
+        for name in ["X-Forwarded-For", "X_Forwarded_Proto", "x-real-ip", "X-Request-Id", "Forwarded"]
+            .into_iter()
+            .chain(certificates)
+        {
             assert!(reserved(name, Direction::Request).is_some(), "{name}");
             assert_eq!(reserved(name, Direction::Response), None, "{name}");
         }

@@ -16,6 +16,8 @@ pub struct RedirectsPatch {
     pub temporal_code: Option<u16>,
     /// From the path `/`.
     pub app_root: Option<String>,
+    /// From `www.` and each host, or the other way round.
+    pub from_to_www: Option<bool>,
 }
 
 /// A piece of where clients are sent.
@@ -39,6 +41,7 @@ impl RedirectsPatch {
             temporal: over.temporal.or(self.temporal),
             temporal_code: over.temporal_code.or(self.temporal_code),
             app_root: over.app_root.or(self.app_root),
+            from_to_www: over.from_to_www.or(self.from_to_www),
         }
     }
 }

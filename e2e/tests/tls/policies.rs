@@ -129,6 +129,41 @@ async fn openssl_gets_the_same() {
     }
 }
 
+/// nginx.ingress.kubernetes.io/ssl-ciphers, by OpenSSL's names.
+#[tokio::test]
+async fn suites_may_be_named_as_openssl_names_them() {
+    const KEY: &str = "nginx.ingress.kubernetes.io/ssl-ciphers";
+    let (mut world, _backend) = world().await;
+    let site = |ciphers: &str| {
+        let ingress = e2e::objects::Ingress::new("site", HOST).path("/", "backend").tls("site-tls");
+        ingress.annotation(KEY, ciphers).yaml()
+    };
+    let suite = async |world: &World, versions: &[&'static SupportedProtocolVersion]| {
+        let config = client(world.authority().roots().unwrap(), provider(&[]), versions);
+        let stream = connect(world, HOST, &Arc::new(config)).await.unwrap();
+        stream.get_ref().1.negotiated_cipher_suite().unwrap().suite()
+    };
+    let newest = CipherSuite::TLS13_AES_256_GCM_SHA384;
+    for (ciphers, wanted, said) in [
+        ("ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES256-GCM-SHA384", "CHACHA20_POLY1305_SHA256", false),
+        ("ECDHE-ECDSA-AES128-GCM-SHA256,DHE-RSA-AES256-SHA:!aNULL", "AES_128_GCM_SHA256", true),
+        (
+            "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-CHACHA20-POLY1305:!ECDHE-ECDSA-AES128-GCM-SHA256",
+            "CHACHA20_POLY1305_SHA256",
+            false,
+        ),
+        // Nothing that is served: the default is.
+        ("HIGH:!aNULL", "AES_256_GCM_SHA384", true),
+    ] {
+        world.write("site.yaml", &site(ciphers)).await.unwrap();
+        let found = format!("{:?}", suite(&world, V1_2).await);
+        assert_eq!(found, format!("TLS_ECDHE_ECDSA_WITH_{wanted}"), "{ciphers}");
+        assert_eq!(suite(&world, V1_3).await, newest, "TLS 1.3 stays as it is: {ciphers}");
+        let all = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
+        assert_eq!(all.contains(KEY), said, "{ciphers}: {all}");
+    }
+}
+
 #[tokio::test]
 async fn http_1_1_is_all_that_alpn_chooses() {
     let (world, _backend) = world().await;

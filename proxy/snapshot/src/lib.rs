@@ -17,13 +17,14 @@ mod pattern;
 mod section;
 
 pub use map::{Delta, Digest, Snapshot};
-pub use pattern::pattern;
+pub use pattern::{leading_pattern, pattern};
 pub use section::{
     Access, Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
-    CipherSuite, ClientPair, Condition, Conditions, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth,
-    FieldChanges, Forward, HashPart, Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName,
-    LocalTargets, LocationPart, Millis, ObjectRef, OriginMatch, OriginPort, PasswordHash, PathMatch,
-    PathRewrite, Piece, PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Scheme, Section,
+    CipherSuite, ClientCertificates, ClientMode, ClientPair, ClientVerification, Condition, Conditions,
+    CookieChanges, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges, Forward, HashPart,
+    Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets, LocationPart,
+    Millis, ObjectRef, OriginMatch, OriginPort, PassedOn, PasswordHash, PathMatch, PathRewrite, Piece,
+    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Satisfy, Scheme, Section,
     SecuredUpstreams, Serves, SetCookie, SignIn, Slice, Sni, Template, Timeouts, TlsVersion, UpstreamId,
     UpstreamTls, User, ValueMatch, Verify, WeightedUpstream,
 };

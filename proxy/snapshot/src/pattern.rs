@@ -13,6 +13,15 @@ const LARGEST_CACHE: usize = 128 * 1024;
 /// ASCII and of bytes, as values of fields are. A search takes time in proportion to the value; there is neither
 /// look-around nor a reference back. What is wrong is said for people.
 pub fn pattern(text: &str) -> Result<Regex, String> {
+    compiled(text, r"\z")
+}
+
+/// The same, so that it fits what a value begins with.
+pub fn leading_pattern(text: &str) -> Result<Regex, String> {
+    compiled(text, "")
+}
+
+fn compiled(text: &str, end: &str) -> Result<Regex, String> {
     if text.len() > LONGEST {
         return Err(format!("it is longer than {LONGEST} bytes"));
     }
@@ -23,7 +32,7 @@ pub fn pattern(text: &str) -> Result<Regex, String> {
     };
     // By itself first: `a)|(b` would only seem to be whole.
     compile(text)?;
-    compile(&format!(r"\A(?:{text})\z"))
+    compile(&format!(r"\A(?:{text}){end}"))
 }
 
 /// The last line says what, those before show where.
@@ -61,6 +70,20 @@ mod tests {
             assert_eq!(pattern(text).unwrap().is_match(value.as_bytes()), fits, "{text} {value}");
         }
         assert!(pattern(".*").unwrap().is_match(b"\xff\xfe"));
+    }
+
+    #[test]
+    fn a_beginning_fits_at_the_beginning() {
+        for (text, value, fits) in [
+            ("CN=ann", "CN=ann", true),
+            ("CN=ann", "CN=anna", true),
+            ("CN=ann$", "CN=anna", false),
+            ("CN=ann|CN=bob", "CN=bob", true),
+            ("CN=ann", "a CN=ann", false),
+        ] {
+            assert_eq!(leading_pattern(text).unwrap().is_match(value.as_bytes()), fits, "{text} {value}");
+        }
+        assert!(leading_pattern("CN=a)|(b").is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod access;
 mod auth;
 mod certificate;
+mod clients;
 mod fields;
 mod host;
 mod policy;
@@ -15,13 +16,14 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use access::{Access, OriginMatch, OriginPort};
+pub use access::{Access, OriginMatch, OriginPort, Satisfy};
 pub use auth::{
     Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, Scheme, SetCookie, SignIn,
     Template, User,
 };
 pub use certificate::{Certificate, CertificateKey, PrivateKey};
-pub use fields::{Cors, CorsOrigin, FieldChanges, Headers, Hsts};
+pub use clients::{ClientCertificates, ClientMode, ClientVerification, PassedOn};
+pub use fields::{CookieChanges, Cors, CorsOrigin, FieldChanges, Headers, Hsts};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
 pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
 pub use route::{

@@ -102,6 +102,8 @@ mod tests {
             tls: true,
             port: 443,
             began: Instant::now(),
+            session: None,
+            clients: None,
         };
         for (piece, wanted) in [
             (Piece::Host, "app.test"),

@@ -4,14 +4,16 @@ use snapshot::{Redirect, Serves};
 
 use super::refusal::Answer;
 use super::{Asking, Connection};
+use crate::access::{Entry, ProofAsked};
 use crate::auth::{Granted, Kind};
 use crate::forward;
-use crate::table::{Action, Route};
+use crate::table::{Action, Challenge, Route};
+use crate::tls::clients::{self, Unfit};
 use crate::upstream::Choice;
 
 impl Connection {
-    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a closed
-    /// route serves nobody; then the lists of clients and of origins; what a browser asks before a request from another
+    /// Among whom its endpoint is chosen, or why not, in this order: requests in the clear are sent to https; a client whose certificate is none of
+    /// those that the host asks for is refused; a closed route serves nobody; then the lists of clients and of origins; what a browser asks before a request from another
     /// origin is answered, since it sends no credentials with that; who is meant to go elsewhere is sent there; last,
     /// who must prove that he may come in does so.
     pub(super) async fn admit<'r>(
@@ -21,11 +23,14 @@ impl Connection {
         has_certificate: bool,
     ) -> Result<(Choice<'r>, Granted), Answer> {
         self.over_tls(asking, route, has_certificate)?;
+        certified(asking, route)?;
         if let Action::Broken(reason) = &route.action {
             tracing::debug!(route = %route.id, reason, "a closed route was asked for");
             return Err(Answer::BROKEN);
         }
-        if !route.access.lets_in(asking.client) {
+        let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
+        let entry = route.access.entry(asking.client, proof);
+        if entry == Entry::Refused {
             return Err(Answer::CLIENT_KEPT_OUT);
         }
         let opens = kind == Kind::Handshake;
@@ -45,8 +50,8 @@ impl Connection {
         }
         let choice = route.choice(&asking.head, asking.client).map_err(|_| Answer::BROKEN)?;
         let granted = match &route.auth {
-            Some(auth) => auth.check(asking, &self.home, kind).await?,
-            None => Granted::default(),
+            Some(auth) if entry == Entry::WithProof => auth.check(asking, &self.home, kind).await?,
+            Some(_) | None => Granted::default(),
         };
         Ok((choice, granted))
     }
@@ -62,6 +67,17 @@ impl Connection {
             return Err(Answer::redirect(&asking.head, self.home.shared.public_https_port));
         }
         Ok(())
+    }
+}
+
+/// Challenges for the host's own certificate are answered in the clear, to clients that have none.
+fn certified(asking: &Asking, route: &Route) -> Result<(), Answer> {
+    match clients::judge(asking.clients.as_deref(), asking.session.as_ref()) {
+        Ok(()) => Ok(()),
+        Err(Unfit::Misdirected) => Err(Answer::MISDIRECTED),
+        Err(Unfit::InTheClear) if route.challenge == Challenge::Alone => Ok(()),
+        Err(Unfit::InTheClear) => Err(Answer::CERTIFICATE_NEEDED),
+        Err(Unfit::Name) => Err(Answer::CERTIFICATE_KEPT_OUT),
     }
 }
 

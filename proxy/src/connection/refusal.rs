@@ -50,6 +50,22 @@ impl Answer {
     pub(super) const ORIGIN_KEPT_OUT: Self =
         Self::fixed(403, "http_request_denied", "pages of this origin may not open WebSockets here");
 
+    /// RFC 9110 §15.5.20: another connection may do.
+    pub(super) const MISDIRECTED: Self = Self {
+        status: 421,
+        error: Some("http_request_error"),
+        message: Cow::Borrowed(
+            "this connection was made for a host that asks its clients for other certificates",
+        ),
+        field: None,
+        further: Vec::new(),
+        close: true,
+    };
+    pub(super) const CERTIFICATE_NEEDED: Self =
+        Self::fixed(403, "http_request_denied", "this host asks its clients for certificates, over TLS only");
+    pub(super) const CERTIFICATE_KEPT_OUT: Self =
+        Self::fixed(403, "http_request_denied", "the certificate is not of a client that this host lets in");
+
     const fn fixed(status: u16, error: &'static str, message: &'static str) -> Self {
         let message = Cow::Borrowed(message);
         Self { status, error: Some(error), message, field: None, further: Vec::new(), close: false }

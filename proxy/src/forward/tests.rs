@@ -20,6 +20,7 @@ fn peer(trusted: bool) -> Peer<'static> {
         scheme: "http",
         port: 8080,
         request_id: "r-1",
+        certificate: None,
     }
 }
 
@@ -136,6 +137,7 @@ fn a_chain_of_longhauls_tells_the_last_upstream_what_the_first_saw() {
         scheme: "https",
         port: 8443,
         request_id: "r-1",
+        certificate: None,
     };
     // The first one rewrites both, the second knows it as 10.0.0.1.
     let rewritten = Outgoing { target: "/y".into(), host: "inner.test", ..Outgoing::from(&client) };
@@ -149,6 +151,7 @@ fn a_chain_of_longhauls_tells_the_last_upstream_what_the_first_saw() {
         scheme: "http",
         port: 80,
         request_id: &request_id(&between.fields, true).unwrap(),
+        certificate: None,
     };
     assert_eq!(second.client, first.client);
     assert_eq!(

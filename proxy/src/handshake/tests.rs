@@ -58,6 +58,7 @@ fn the_upstream_gets_one_canonical_head() {
         scheme: "https",
         port: 443,
         request_id: "r",
+        certificate: None,
     };
     let mut out = Vec::new();
     let head = head(&["Origin: https://a.test", "Cookie: s=1"]);

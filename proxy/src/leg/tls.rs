@@ -18,7 +18,7 @@ use rustls::unbuffered::{
     WriteTraffic,
 };
 use rustls::{ClientConfig, ServerConfig};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -27,8 +27,8 @@ use crate::scratch;
 /// The most plaintext of one record (RFC 8446 §5.1).
 const RECORD_PLAINTEXT: usize = 16 * 1024;
 
-/// What is held of a message that its peer cuts into small records. Without client certificates a flight of the client
-/// has 100 bytes, one of a server a few thousand.
+/// What is held of a message that its peer cuts into small records. A flight of the client has 100 bytes, and with a
+/// certificate a few KiB, as one of a server has.
 const MAX_FLIGHT: usize = 64 * 1024;
 
 /// Our end of one TLS connection: the server's, unless it says otherwise.
@@ -202,6 +202,11 @@ impl<E: End> TlsLeg<E> {
     /// The TLS version, and whether the session was resumed.
     pub fn session(&self) -> (Option<rustls::ProtocolVersion>, bool) {
         (self.tls.protocol_version(), self.tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed))
+    }
+
+    /// The certificate that the client has shown, and those that it sent with it.
+    pub fn client_certificates(&self) -> Option<&[CertificateDer<'static>]> {
+        self.tls.peer_certificates()
     }
 
     fn poll_receive(&mut self, cx: &mut Context<'_>, received: &mut Vec<u8>) -> Poll<io::Result<usize>> {

@@ -20,13 +20,17 @@ use snapshot::{
 
 use super::check::Prepared;
 use super::hosts::{Host, Tls};
-use super::{Action, Forward, Listener, Live, Route, Stale, Table, certificates, check};
+use super::{Action, Challenge, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::access::Access;
 use crate::auth::Auth;
 use crate::networks::Networks;
 use crate::telemetry::AccessLog;
+use crate::tls::clients::Clients;
 use crate::tls::policy::Policy;
 use crate::upstream::{Members, Upstream};
+
+/// Where challenges of certificate authorities are answered.
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
 
 /// Upstreams by name: those that a route names or a slice fills.
 pub(super) type Upstreams = HashMap<Arc<UpstreamId>, Arc<Entry>>;
@@ -76,6 +80,8 @@ enum Verdict {
     /// What was there before stays. The reason is `None` where the section itself says that it has nothing to
     /// serve.
     Kept(Option<String>),
+    /// Nothing is served in its place: why.
+    Closed(String),
 }
 
 impl Table {
@@ -228,6 +234,12 @@ impl Builder<'_> {
             Verdict::Partly(reason) => {
                 Stale { reason: Some(reason), last_good: Some(bytes.clone()), expired: false }
             }
+            Verdict::Closed(reason) => {
+                if let Key::Host(pattern) = key {
+                    self.close_host(pattern, reason.clone());
+                }
+                Stale { reason: Some(reason), last_good: None, expired: false }
+            }
             Verdict::Kept(reason) => {
                 let last_good = self.last_good(key);
                 if let (None, Key::Host(pattern)) = (&last_good, key) {
@@ -302,10 +314,13 @@ impl Builder<'_> {
     }
 
     fn host(&mut self, pattern: &HostPattern, host: snapshot::Host) -> Verdict {
+        let asks = host.tls.as_ref().is_some_and(|tls| tls.clients.is_some());
         let checked = check::host(pattern, &host)
             .and_then(|prepared| Ok((prepared, host.tls.map(|tls| self.tls(tls)).transpose()?)));
         let (prepared, tls) = match checked {
             Ok(checked) => checked,
+            // What was there before may let in who must not come in any more.
+            Err(reason) if asks => return Verdict::Closed(reason),
             Err(reason) => return Verdict::Kept(Some(reason)),
         };
         let (mut paths, mut closed) = (Paths::default(), None);
@@ -333,8 +348,12 @@ impl Builder<'_> {
     }
 
     fn tls(&mut self, tls: HostTls) -> Result<Tls, String> {
-        let config = self.next.policies.config(Policy::from(&tls))?;
-        Ok(Tls { certificate: tls.certificate, config })
+        let terms = self.next.policies.terms(Policy::from(&tls))?;
+        let clients = match (&tls.clients, &terms.verifier) {
+            (Some(asked), Some(verifier)) => Some(Arc::new(Clients::new(verifier.clone(), asked)?)),
+            _ => None,
+        };
+        Ok(Tls { certificate: tls.certificate, terms, clients })
     }
 
     /// A host that has no good form answers 503 to everything, lest a less specific host answers for it.
@@ -364,6 +383,12 @@ impl Builder<'_> {
 
     fn route(&mut self, order: usize, route: snapshot::Route, prepared: Prepared) -> Route {
         let Prepared { regex, rewrite, conditions, fields, mut auth, upstream_tls } = prepared;
+        let challenge = match &route.path {
+            PathMatch::Exact(path) | PathMatch::Prefix(path) if path.starts_with(CHALLENGES) => {
+                Challenge::Alone
+            }
+            _ => Challenge::Never,
+        };
         if let Some(auth) = &mut auth
             && let Some(id) = auth.upstream().cloned()
         {
@@ -385,6 +410,7 @@ impl Builder<'_> {
             order,
             action,
             conditions,
+            challenge,
             app_root: route.app_root.map(String::into),
             serves: route.serves,
             redirect: route.redirect,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use routing::paths::Paths;
-use rustls::ServerConfig;
 use snapshot::CertificateKey;
 
 use super::Route;
+use crate::tls::clients::Clients;
+use crate::tls::policy::Terms;
 
 /// All hosts.
 pub(super) type Hosts = routing::hosts::Hosts<Host>;
@@ -20,5 +21,6 @@ pub(super) struct Host {
 /// TLS of one host.
 pub(super) struct Tls {
     pub(super) certificate: CertificateKey,
-    pub(super) config: Arc<ServerConfig>,
+    pub(super) terms: Arc<Terms>,
+    pub(super) clients: Option<Arc<Clients>>,
 }

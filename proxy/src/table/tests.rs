@@ -119,7 +119,8 @@ fn put_pair(snapshot: &mut Snapshot, name: &str, (chain, key, not_after): &(Vec<
 }
 
 fn put_tls_host(snapshot: &mut Snapshot, pattern: HostPattern, certificate: &str, min_version: TlsVersion) {
-    let tls = Some(HostTls { certificate: secret(certificate), min_version, cipher_suites: vec![] });
+    let tls =
+        Some(HostTls { certificate: secret(certificate), min_version, cipher_suites: vec![], clients: None });
     snapshot.insert(Key::Host(pattern), &Section::Host(Host { tls, routes: vec![] }));
 }
 
@@ -423,7 +424,7 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
     };
     snapshot.insert(Key::Listener(ListenerName::Https), &Section::Listener(listener));
     let (table, _) = build(&snapshot, &table);
-    let config = |name: &str| table.tls_config(Some(name));
+    let config = |name: &str| &table.terms(Some(name)).config;
     for (name, certificate, has, version) in [
         ("a.x", "exact", true, TlsVersion::V1_3),
         ("b.x", "wildcard", true, TlsVersion::V1_2),
@@ -458,7 +459,12 @@ fn the_certificate_is_the_exact_one_then_the_wildcard_then_the_default() {
 
 /// A snapshot of one host, `h`, with these TLS settings.
 fn with_policy(min_version: TlsVersion, cipher_suites: &[CipherSuite]) -> Snapshot {
-    let tls = HostTls { certificate: secret("c"), min_version, cipher_suites: cipher_suites.to_vec() };
+    let tls = HostTls {
+        certificate: secret("c"),
+        min_version,
+        cipher_suites: cipher_suites.to_vec(),
+        clients: None,
+    };
     let mut snapshot = Snapshot::default();
     snapshot.insert(host_key("h"), &Section::Host(Host { tls: Some(tls), routes: vec![] }));
     snapshot
@@ -470,7 +476,7 @@ fn a_policy_has_the_suites_that_were_named_in_that_order() {
         [CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, CipherSuite::TLS_CHACHA20_POLY1305_SHA256];
     let (table, quarantined) = build(&with_policy(TlsVersion::V1_2, &named), &empty());
     assert!(quarantined.is_empty());
-    let config = table.tls_config(Some("h"));
+    let config = &table.terms(Some("h")).config;
     let suites: Vec<_> =
         config.crypto_provider().cipher_suites.iter().map(rustls::SupportedCipherSuite::suite).collect();
     let wanted = [
@@ -478,7 +484,7 @@ fn a_policy_has_the_suites_that_were_named_in_that_order() {
         rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
     ];
     assert_eq!((&suites[..], config.ignore_client_order), (&wanted[..], true));
-    assert!(!table.tls_config(None).ignore_client_order);
+    assert!(!table.terms(None).config.ignore_client_order);
 }
 
 #[test]
@@ -488,7 +494,7 @@ fn a_policy_that_nobody_can_meet_is_quarantined() {
     let (table, quarantined) = build(&with_policy(TlsVersion::V1_3, &only_1_2), &good);
     assert_eq!((quarantined.len(), &quarantined[0].key), (1, &host_key("h")));
     assert!(quarantined[0].reason.contains("cipher suites"), "{}", quarantined[0].reason);
-    assert!(Arc::ptr_eq(table.tls_config(Some("h")), good.tls_config(Some("h"))));
+    assert!(Arc::ptr_eq(table.terms(Some("h")), good.terms(Some("h"))));
     // Every suite of the contract is there.
     for suite in CipherSuite::ALL {
         let (_, quarantined) = build(&with_policy(TlsVersion::V1_2, &[suite]), &empty());
@@ -500,18 +506,18 @@ fn a_policy_that_nobody_can_meet_is_quarantined() {
 fn a_policy_keeps_its_ticket_keys_as_long_as_a_table_has_it() {
     let strict = with_policy(TlsVersion::V1_3, &[]);
     let (first, _) = build(&strict, &empty());
-    let config = Arc::downgrade(first.tls_config(Some("h")));
+    let config = Arc::downgrade(first.terms(Some("h")));
     let mut edited = strict.clone();
     put_tls_host(&mut edited, HostPattern::Exact("other".into()), "c", TlsVersion::V1_3);
     edited.remove(&host_key("h"));
     let (second, _) = build(&edited, &first);
-    assert!(Arc::ptr_eq(&config.upgrade().unwrap(), second.tls_config(Some("other"))));
+    assert!(Arc::ptr_eq(&config.upgrade().unwrap(), second.terms(Some("other"))));
     let (third, _) = build(&with_policy(TlsVersion::V1_2, &[]), &second);
-    assert!(Arc::ptr_eq(third.tls_config(Some("h")), third.tls_config(None)), "it is the default one");
+    assert!(Arc::ptr_eq(third.terms(Some("h")), third.terms(None)), "it is the default one");
     drop((first, second));
     assert!(config.upgrade().is_none());
     let (fourth, _) = build(&strict, &third);
-    assert!(!Arc::ptr_eq(fourth.tls_config(Some("h")), third.tls_config(None)));
+    assert!(!Arc::ptr_eq(fourth.terms(Some("h")), third.terms(None)));
 }
 
 // ---- what outlives a table

@@ -1,7 +1,7 @@
 //! TLS policies: what hosts ask of a handshake, and the one [`ServerConfig`] for each.
 //!
 //! A configuration has ticket keys of its own, so that a ticket which was issued under one policy opens nothing under
-//! another. It outlives tables as long as one of them has a host with its policy, and so do the keys. It is made where
+//! another: not without a certificate where one is asked for, nor with one that other authorities signed. It outlives tables as long as one of them has a host with its policy, and so do the keys. It is made where
 //! tables are built, off the workers.
 //!
 //! Invariant: a configuration holds no table. Certificates are read from the table of the moment.
@@ -16,8 +16,9 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ServerConfig, version};
-use snapshot::{CipherSuite, HostTls, TlsVersion};
+use snapshot::{CipherSuite, ClientVerification, HostTls, TlsVersion};
 
+use super::clients::Verifier;
 use super::host_name;
 use crate::table::Table;
 
@@ -28,11 +29,20 @@ pub(crate) struct Policy {
     pub(crate) min_version: TlsVersion,
     /// Exactly these, in the order of preference. Empty: the provider's own, of which the client chooses.
     pub(crate) cipher_suites: Vec<CipherSuite>,
+    /// Whose certificates are asked for. By content: who comes in by other authorities comes in by another policy.
+    pub(crate) clients: Option<ClientVerification>,
+}
+
+/// A policy that can be kept.
+pub(crate) struct Terms {
+    pub(crate) config: Arc<ServerConfig>,
+    pub(crate) verifier: Option<Arc<Verifier>>,
 }
 
 impl From<&HostTls> for Policy {
     fn from(tls: &HostTls) -> Self {
-        Self { min_version: tls.min_version, cipher_suites: tls.cipher_suites.clone() }
+        let clients = tls.clients.as_ref().map(|clients| clients.verification.clone());
+        Self { min_version: tls.min_version, cipher_suites: tls.cipher_suites.clone(), clients }
     }
 }
 
@@ -42,7 +52,7 @@ pub(crate) struct Policies {
     provider: Arc<CryptoProvider>,
     /// Where the table of the moment is.
     place: Weak<ArcSwap<Table>>,
-    made: HashMap<Policy, Weak<ServerConfig>>,
+    made: HashMap<Policy, Weak<Terms>>,
     /// Dead entries are swept out when there are this many, so that a sweep costs each insertion a constant.
     sweep_at: usize,
 }
@@ -52,21 +62,21 @@ impl Policies {
         Self { provider, place, made: HashMap::new(), sweep_at: 0 }
     }
 
-    /// The configuration of a policy. The error is for people: no handshake could meet it.
-    pub(crate) fn config(&mut self, policy: Policy) -> Result<Arc<ServerConfig>, String> {
-        if let Some(config) = self.made.get(&policy).and_then(Weak::upgrade) {
-            return Ok(config);
+    /// The terms of a policy. The error is for people: no handshake could meet it.
+    pub(crate) fn terms(&mut self, policy: Policy) -> Result<Arc<Terms>, String> {
+        if let Some(terms) = self.made.get(&policy).and_then(Weak::upgrade) {
+            return Ok(terms);
         }
-        let config = Arc::new(self.make(&policy)?);
-        self.made.insert(policy, Arc::downgrade(&config));
+        let terms = Arc::new(self.make(&policy)?);
+        self.made.insert(policy, Arc::downgrade(&terms));
         if self.made.len() >= self.sweep_at {
-            self.made.retain(|_, config| config.strong_count() > 0);
+            self.made.retain(|_, terms| terms.strong_count() > 0);
             self.sweep_at = 2 * self.made.len() + 64;
         }
-        Ok(config)
+        Ok(terms)
     }
 
-    fn make(&self, policy: &Policy) -> Result<ServerConfig, String> {
+    fn make(&self, policy: &Policy) -> Result<Terms, String> {
         let versions: &[_] = match policy.min_version {
             TlsVersion::V1_2 => &[&version::TLS13, &version::TLS12],
             TlsVersion::V1_3 => &[&version::TLS13],
@@ -81,7 +91,14 @@ impl Policies {
             "none of the cipher suites that are accepted belongs to a TLS version that is".to_owned()
         })?;
         let resolver = Arc::new(FromTable(self.place.clone()));
-        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        let verifier =
+            policy.clients.as_ref().map(|asked| Verifier::new(asked, &self.provider)).transpose()?;
+        let verifier = verifier.map(Arc::new);
+        let builder = match &verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Without a list the client chooses: it knows whether it has AES in hardware.
         config.ignore_client_order = !policy.cipher_suites.is_empty();
@@ -90,7 +107,7 @@ impl Policies {
         if let Ok(ticketer) = Ticketer::new() {
             config.ticketer = ticketer;
         }
-        Ok(config)
+        Ok(Terms { config: Arc::new(config), verifier })
     }
 
     fn suite(&self, wanted: CipherSuite) -> Result<rustls::SupportedCipherSuite, String> {

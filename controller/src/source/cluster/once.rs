@@ -14,11 +14,12 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Error, Resource};
-use translate::{Change, Kind};
+use serde::de::DeserializeOwned;
+use translate::{Change, Kind, Object};
 
-use super::SECRETS;
-use super::prune::Watched;
+use super::prune::{self, Watched};
 use super::trouble::{self, Cause};
+use super::{SECRETS, Sight};
 use crate::source::once::Manifests;
 use crate::source::{Batch, Finding};
 
@@ -33,13 +34,17 @@ pub async fn read(client: &Client, namespaces: &BTreeSet<String>) -> anyhow::Res
     let mut reading = Reading { client, namespaces, read: Manifests::default() };
     for kind in Kind::ALL {
         match kind {
-            Kind::Ingress => reading.namespaced::<Ingress>(kind, None).await?,
-            Kind::Service => reading.namespaced::<Service>(kind, None).await?,
-            Kind::EndpointSlice => reading.namespaced::<EndpointSlice>(kind, None).await?,
-            Kind::Secret => reading.namespaced::<Secret>(kind, Some(SECRETS)).await?,
-            Kind::WsRoute => reading.ws_routes().await?,
+            Kind::Ingress => reading.namespaced::<Ingress>(kind, None, whole()).await?,
+            Kind::Service => reading.namespaced::<Service>(kind, None, whole()).await?,
+            Kind::EndpointSlice => reading.namespaced::<EndpointSlice>(kind, None, whole()).await?,
+            // Whoever asks may look into them, and is gone in a moment.
+            Kind::Secret => {
+                let keep = |secret: Secret| Ok(Some(prune::secret(secret)));
+                reading.namespaced::<Secret>(kind, Some(SECRETS), keep).await?;
+            }
+            Kind::WsRoute => reading.ours(kind, &ApiResource::erase::<WsRoute>(&())).await?,
             Kind::IngressClass => {
-                reading.list(kind, None, Api::<IngressClass>::all(client.clone()), None).await?;
+                reading.list(kind, None, Api::<IngressClass>::all(client.clone()), None, whole()).await?;
             }
         }
     }
@@ -53,30 +58,34 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    async fn namespaced<K>(&mut self, kind: Kind, fields: Option<&str>) -> anyhow::Result<()>
+    async fn namespaced<K>(
+        &mut self,
+        kind: Kind,
+        fields: Option<&str>,
+        keep: impl Fn(K) -> Taken,
+    ) -> anyhow::Result<()>
     where
-        K: Watched + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + Debug + DeserializeOwned + Resource<DynamicType = (), Scope = NamespaceResourceScope>,
     {
         if self.namespaces.is_empty() {
-            return self.list(kind, None, Api::<K>::all(self.client.clone()), fields).await;
+            return self.list(kind, None, Api::<K>::all(self.client.clone()), fields, keep).await;
         }
         for namespace in self.namespaces {
             let api = Api::<K>::namespaced(self.client.clone(), namespace);
-            self.list(kind, Some(namespace), api, fields).await?;
+            self.list(kind, Some(namespace), api, fields, &keep).await?;
         }
         Ok(())
     }
 
     /// One that is stored in another form must not hide the others.
-    async fn ws_routes(&mut self) -> anyhow::Result<()> {
-        let (kind, resource) = (Kind::WsRoute, ApiResource::erase::<WsRoute>(&()));
+    async fn ours(&mut self, kind: Kind, resource: &ApiResource) -> anyhow::Result<()> {
         if self.namespaces.is_empty() {
-            let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
-            return self.list(kind, None, api, None).await;
+            let api = Api::<DynamicObject>::all_with(self.client.clone(), resource);
+            return self.list(kind, None, api, None, whole()).await;
         }
         for namespace in self.namespaces {
-            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
-            self.list(kind, Some(namespace), api, None).await?;
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, resource);
+            self.list(kind, Some(namespace), api, None, whole()).await?;
         }
         Ok(())
     }
@@ -87,14 +96,14 @@ impl Reading<'_> {
         namespace: Option<&String>,
         api: Api<K>,
         fields: Option<&str>,
+        keep: impl Fn(K) -> Taken,
     ) -> anyhow::Result<()>
     where
-        K: Watched + Debug,
+        K: Clone + Debug + DeserializeOwned,
     {
         match pages(&api, fields).await {
             Ok(objects) => {
-                let kept = objects.into_iter().map(|object| object.keep("").object);
-                let (objects, unreadable) = sorted_out(kept);
+                let (objects, unreadable) = sorted_out(objects.into_iter().map(keep));
                 self.read.objects.extend(objects);
                 self.read.said.findings.extend(unreadable.into_iter().map(without_place));
                 Ok(())
@@ -114,7 +123,10 @@ impl Reading<'_> {
 }
 
 /// A list, page by page, which is of one moment.
-async fn pages<K: Watched>(api: &Api<K>, fields: Option<&str>) -> Result<Vec<K>, Error> {
+async fn pages<K: Clone + Debug + DeserializeOwned>(
+    api: &Api<K>,
+    fields: Option<&str>,
+) -> Result<Vec<K>, Error> {
     let mut objects = Vec::new();
     let mut ask = ListParams { limit: Some(PAGE), ..ListParams::default() };
     ask.field_selector = fields.map(Into::into);
@@ -128,11 +140,22 @@ async fn pages<K: Watched>(api: &Api<K>, fields: Option<&str>) -> Result<Vec<K>,
     }
 }
 
-fn sorted_out(kept: impl Iterator<Item = Result<translate::Object, Diagnostic>>) -> (Batch, Vec<Diagnostic>) {
+/// What is left of an object, if that is anything.
+type Taken = Result<Option<Object>, Diagnostic>;
+
+/// A kind that is watched whole.
+fn whole<K: Watched>() -> impl Fn(K) -> Taken {
+    move |object| match object.keep("").sight? {
+        Sight::Whole(object) => Ok(Some(object)),
+        Sight::Version(_) | Sight::Gone => Ok(None),
+    }
+}
+
+fn sorted_out(kept: impl Iterator<Item = Taken>) -> (Batch, Vec<Diagnostic>) {
     let (mut objects, mut unreadable) = (Batch::new(), Vec::new());
     for object in kept {
         match object {
-            Ok(object) => objects.push(Change::Upsert(object)),
+            Ok(object) => objects.extend(object.map(Change::Upsert)),
             Err(diagnostic) => unreadable.push(diagnostic),
         }
     }
@@ -163,7 +186,7 @@ fn missing(error: &Error, kind: Kind, namespace: Option<&str>) -> Option<Diagnos
             Severity::Info,
             "NoSuchKind",
             format!("the API server does not know {resource}, so there are none"),
-            "install Longhaul's CustomResourceDefinition to have WsRoutes".to_owned(),
+            "install Longhaul's CustomResourceDefinition to have WsRoutes and WsPolicies".to_owned(),
         ),
         _ => return None,
     };

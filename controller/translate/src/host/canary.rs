@@ -53,6 +53,11 @@ fn tell(host: &HostPattern, canary: &Candidate<'_>, first: Option<&Candidate<'_>
     }
 }
 
+/// A regular expression that fits what this one is found in, which is how nginx compares.
+pub(crate) fn found(pattern: &str) -> String {
+    format!("(?s:.*)(?:{pattern})(?s:.*)")
+}
+
 /// Lets a route forward to its canary, unless one of the two leads nowhere. Who then may be forwarded to.
 pub(super) fn put_in<'a>(
     route: &mut Route,
@@ -60,9 +65,11 @@ pub(super) fn put_in<'a>(
 ) -> impl Iterator<Item = UpstreamId> + 'a {
     let backends = match (&mut route.action, &canary.target.action) {
         (Action::Forward(forward), Action::Forward(canaries)) => {
-            let CanaryPatch { header, header_value, cookie, weight, total, .. } =
+            let CanaryPatch { header, header_value, header_pattern, cookie, weight, total, .. } =
                 canary.route.patch.ingress.canary.clone();
-            let header = header.map(|name| CanaryHeader { name, value: header_value.map(ValueMatch::Exact) });
+            let pattern = header_pattern.map(|text| ValueMatch::Regex(found(&text)));
+            let value = header_value.map(ValueMatch::Exact).or(pattern);
+            let header = header.map(|name| CanaryHeader { name, value });
             let (weight, total) = (weight.unwrap_or(0), total.unwrap_or(100));
             let backends = canaries.backends.clone();
             forward.canary = Some(Canary { header, cookie, weight, total, backends });

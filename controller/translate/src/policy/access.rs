@@ -1,13 +1,13 @@
 //! Who may come in.
 
 use crds::origin::{Origin, Port};
-use crds::policy::{AccessPatch, Guard};
+use crds::policy::{self, AccessPatch, Guard};
 use ipnet::IpNet;
-use snapshot::{Access, OriginMatch, OriginPort};
+use snapshot::{Access, OriginMatch, OriginPort, Satisfy};
 
 /// Why a route must answer 503: a setting that was to keep somebody out of it does not read.
 pub(crate) fn unreadable(patch: &AccessPatch) -> Option<String> {
-    let AccessPatch { allow, deny, origins } = patch;
+    let AccessPatch { allow, deny, origins, satisfy: _ } = patch;
     let settings = [
         ("allow", matches!(allow, Some(Guard::Unreadable))),
         ("deny", matches!(deny, Some(Guard::Unreadable))),
@@ -22,7 +22,11 @@ pub(crate) fn access(patch: &AccessPatch) -> Access {
     let mut origins: Vec<_> = items(patch.origins.as_ref()).iter().map(origin).collect();
     origins.sort();
     origins.dedup();
-    Access { allow: networks(patch.allow.as_ref()), deny: networks(patch.deny.as_ref()), origins }
+    let satisfy = match patch.satisfy.unwrap_or_default() {
+        policy::Satisfy::All => Satisfy::All,
+        policy::Satisfy::Any => Satisfy::Any,
+    };
+    Access { allow: networks(patch.allow.as_ref()), deny: networks(patch.deny.as_ref()), origins, satisfy }
 }
 
 /// The fewest networks that cover the same addresses.

@@ -3,7 +3,7 @@
 use crds::policy::PolicyPatch;
 use crds::policy::cors::{self, CorsPatch};
 use crds::policy::headers::{ChangesPatch, Field, HstsPatch};
-use snapshot::{Cors, CorsOrigin, FieldChanges, Headers, Hsts};
+use snapshot::{CookieChanges, Cors, CorsOrigin, FieldChanges, Headers, Hsts};
 
 /// As ingress-nginx has them, from which people come.
 const ALLOW_METHODS: &str = "GET, PUT, POST, DELETE, PATCH, OPTIONS";
@@ -17,6 +17,10 @@ pub(crate) fn headers(patch: &PolicyPatch) -> Headers {
         response: changes(&patch.headers.response),
         cors: cors(&patch.cors),
         hsts: hsts(&patch.hsts),
+        cookies: CookieChanges {
+            domain: patch.headers.cookies.domain.clone(),
+            path: patch.headers.cookies.path.clone(),
+        },
     }
 }
 

@@ -3,22 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use snapshot::{HostPattern, HostTls, Key, Section, UpstreamId};
+use snapshot::{HostPattern, Key, Section, UpstreamId};
 
 use super::{Due, Translator, forget};
 use crate::draft::Owner;
 use crate::host::{self, Arranged, Claimant, Claimants};
 use crate::report::Tally;
 use crate::store::Name;
-use crate::tls;
+use crate::tls::{self, Bound};
 
 /// Who names a host under tls, and what came of it.
 #[derive(Debug, Default)]
 pub(super) struct BindingMemo {
     pub(super) users: BTreeSet<Arc<Owner>>,
     pub(super) tallies: BTreeMap<Arc<Owner>, Tally>,
-    /// The oldest, whose settings the host has.
-    by: Option<(Arc<Owner>, HostTls)>,
+    /// What the oldest wants.
+    by: Option<Bound>,
 }
 
 /// What a host came to.
@@ -33,16 +33,14 @@ impl Translator {
     pub(super) fn bind(&mut self, due: &mut Due) {
         for (host, changed) in std::mem::take(&mut due.bindings) {
             let Some(mut memo) = self.bindings.remove(&host) else { continue };
-            let by =
-                memo.users.first().and_then(|owner| Some((owner.clone(), self.first_wish(owner, &host)?)));
+            let by = memo.users.first().and_then(|owner| self.first_wish(owner, &host));
             // Unless the winner is another, only those who changed can be told something else.
             let users = if memo.by == by { changed } else { memo.users.union(&changed).cloned().collect() };
             for owner in users {
                 let tally = by.as_ref().and_then(|by| self.tls_tally(&host, by, &owner));
                 self.swap_tally(&mut memo.tallies, owner, tally, due);
             }
-            let tls = |by: &Option<(_, HostTls)>| by.as_ref().map(|(_, tls)| tls.clone());
-            if tls(&memo.by) != tls(&by) {
+            if memo.by != by {
                 due.hosts.extend(self.below.get(&host).into_iter().flatten().cloned());
                 due.hosts.insert(host.clone());
             }
@@ -53,23 +51,18 @@ impl Translator {
         }
     }
 
-    fn first_wish(&self, owner: &Arc<Owner>, host: &HostPattern) -> Option<HostTls> {
+    fn first_wish(&self, owner: &Arc<Owner>, host: &HostPattern) -> Option<Bound> {
         let asked = self.asked.get(owner)?;
         let index = asked.claims.get(host)?.tls.first()?;
-        Some(tls::wanted(&asked.draft.tls[*index]))
+        Some(tls::bound(owner, &asked.draft.tls[*index], &self.store))
     }
 
     /// What an object is told about the TLS settings of a host, if anything.
-    fn tls_tally(
-        &self,
-        host: &HostPattern,
-        (first, theirs): &(Arc<Owner>, HostTls),
-        owner: &Arc<Owner>,
-    ) -> Option<Tally> {
+    fn tls_tally(&self, host: &HostPattern, theirs: &Bound, owner: &Arc<Owner>) -> Option<Tally> {
         let asked = self.asked.get(owner)?;
         let mut tally = Tally::default();
         for index in &asked.claims.get(host)?.tls {
-            tls::compare(host, (first, theirs), (owner, &asked.draft.tls[*index]), &mut tally);
+            tls::compare(host, theirs, (owner, &asked.draft.tls[*index]), &mut tally);
         }
         (tally != Tally::default()).then_some(tally)
     }
@@ -137,15 +130,15 @@ impl Translator {
     }
 
     fn arrange_one(&mut self, pattern: &HostPattern, due: &mut Due) {
-        let tls = self.tls_of(pattern);
+        let bound = self.bound(pattern);
         let source = self.source_of(pattern);
         let wanted = self.wanted.get(&source);
         let claimants = Claimants {
             named: wanted.into_iter().flatten().filter_map(|owner| self.claimant(owner)).collect(),
             everywhere: self.everywhere.iter().filter_map(|owner| self.claimant(owner)).collect(),
         };
-        let mut arranged = host::arrange(pattern, &source, &claimants, tls.as_ref());
-        let section = Section::Host(host::section(&mut arranged, tls));
+        let mut arranged = host::arrange(pattern, &source, &claimants, bound.as_ref());
+        let section = Section::Host(host::section(&mut arranged, bound.map(|bound| bound.tls)));
         self.put(Key::Host(pattern.clone()), &section);
         self.swap(pattern, arranged, due);
         if let Some(wildcard) = host::wildcard_of(pattern) {
@@ -216,10 +209,10 @@ impl Translator {
     }
 
     /// The host's TLS settings: its own, else those of the wildcard that it falls under.
-    fn tls_of(&self, host: &HostPattern) -> Option<HostTls> {
+    fn bound(&self, host: &HostPattern) -> Option<Bound> {
         let own = self.bindings.get(host);
         let memo = own.or_else(|| self.bindings.get(&host::wildcard_of(host)?))?;
-        memo.by.as_ref().map(|(_, tls)| tls.clone())
+        memo.by.clone()
     }
 
     /// The host whose routes a host has.

@@ -31,8 +31,9 @@ fn ingress() -> impl Strategy<Value = Value> {
     let rules = proptest::collection::vec((host, paths), 0..3);
     let default = proptest::option::weighted(0.3, backend);
     let tls = proptest::option::weighted(0.5, (some_of(HOSTS), one_of(&["cert", "other"])));
-    (one_of(&["i", "j", "k"]), 1u8..4, rules, default, tls).prop_map(
-        |(name, created, rules, default, tls)| {
+    let authority = proptest::option::weighted(0.4, one_of(&["authority", "other"]));
+    (one_of(&["i", "j", "k"]), 1u8..4, rules, default, tls, authority).prop_map(
+        |(name, created, rules, default, tls, authority)| {
             let rules = rules.into_iter().map(|(host, paths)| {
                 let paths = paths
                     .into_iter()
@@ -43,7 +44,10 @@ fn ingress() -> impl Strategy<Value = Value> {
             let rules: Vec<_> = rules.collect();
             let spec =
                 json!({"ingressClassName": "ours", "rules": rules, "defaultBackend": default, "tls": tls});
-            json!({"kind": "Ingress", "metadata": metadata(name, created), "spec": spec})
+            let mut metadata = metadata(name, created);
+            metadata["annotations"] =
+                json!(authority.map(|name| json!({"longhaul.dev/client-ca-secret": name})));
+            json!({"kind": "Ingress", "metadata": metadata, "spec": spec})
         },
     )
 }
@@ -54,8 +58,13 @@ fn ws_route() -> impl Strategy<Value = Value> {
         let headers = headers.into_iter().map(|name| json!({"name": name, "value": "1"}));
         json!({"path": {"value": path}, "headers": headers.collect::<Vec<_>>()})
     });
-    let tls = (some_of(HOSTS), proptest::option::of(one_of(&["1.2", "1.3"])))
-        .prop_map(|(hosts, version)| json!({"hosts": hosts, "secretName": "cert", "minVersion": version}));
+    let clients = (one_of(&["authority", "other"]), one_of(&["Required", "Optional"]))
+        .prop_map(|(name, mode)| json!({"caSecretName": name, "mode": mode}));
+    let clients = proptest::option::weighted(0.4, clients);
+    let tls = (some_of(HOSTS), proptest::option::of(one_of(&["1.2", "1.3"])), clients);
+    let tls = tls.prop_map(|(hosts, version, clients)| {
+        json!({"hosts": hosts, "secretName": "cert", "minVersion": version, "clientCertificate": clients})
+    });
     let tls = proptest::option::weighted(0.4, tls);
     let wanted = proptest::collection::vec(matched, 0..3);
     (one_of(&["v", "w"]), 1u8..4, some_of(HOSTS), wanted, some_of(SERVICES), tls).prop_map(
@@ -100,7 +109,8 @@ fn slice() -> impl Strategy<Value = Value> {
 }
 
 fn any_object() -> impl Strategy<Value = Object> {
-    let secret = (one_of(&["cert", "other"]), any::<bool>()).prop_map(|(name, good)| secret(name, good));
+    let secret =
+        (one_of(&["cert", "other", "authority"]), any::<bool>()).prop_map(|(name, good)| secret(name, good));
     prop_oneof![
         4 => ingress().prop_map(object),
         3 => ws_route().prop_map(object),

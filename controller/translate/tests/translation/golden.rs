@@ -29,6 +29,17 @@ fn view(outcome: &Outcome) -> Value {
         {
             listener.remove("proxy_protocol_from");
         }
+        if let Some(tls) = section.pointer_mut("/Host/tls").and_then(Value::as_object_mut)
+            && tls["clients"].is_null()
+        {
+            tls.remove("clients");
+        }
+        for list in ["authorities", "revoked"] {
+            let list = section.pointer_mut(&format!("/Host/tls/clients/verification/{list}"));
+            for der in list.and_then(Value::as_array_mut).into_iter().flatten() {
+                *der = json!(format!("{} bytes", der.as_array().unwrap().len()));
+            }
+        }
         for der in
             section.pointer_mut("/Certificate/Pair/chain").and_then(Value::as_array_mut).into_iter().flatten()
         {
@@ -75,7 +86,7 @@ fn leave_out_defaults(route: &mut Value) {
         "max_body": null,
         "auth": null,
         "access_log": true,
-        "access": {"allow": [], "deny": [], "origins": []},
+        "access": snapshot::Access::default(),
         "timeouts": snapshot::Timeouts::default(),
     });
     for certificates in ["/upstream_tls/verify/By", "/upstream_tls/client/chain"] {

@@ -138,6 +138,8 @@ pub(crate) fn secret(name: &str, good: bool) -> Object {
     let (chain, key) = &*PAIR;
     object(json!({
         "kind": "Secret", "metadata": {"name": name}, "type": "kubernetes.io/tls",
-        "stringData": {"tls.crt": if good { chain } else { "none" }, "tls.key": key},
+        "stringData": {
+            "tls.crt": if good { chain } else { "none" }, "tls.key": key, "ca.crt": if good { chain } else { "none" },
+        },
     }))
 }

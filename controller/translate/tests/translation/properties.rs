@@ -60,6 +60,8 @@ fn annotations() -> impl Strategy<Value = Value> {
         "nginx.ingress.kubernetes.io/permanent-redirect",
         "nginx.ingress.kubernetes.io/enable-cors",
         "longhaul.dev/set-request-headers",
+        "longhaul.dev/client-ca-secret",
+        "nginx.ingress.kubernetes.io/auth-tls-secret",
     ]);
     let value = word(&[
         "1h",

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use super::{Malformed, Parsed, list};
 use crate::network::network;
 use crate::origin::Origin;
-use crate::policy::{AccessPatch, Guard, PolicyPatch};
+use crate::policy::{AccessPatch, Guard, PolicyPatch, Satisfy};
 
 const ALLOWLIST: &str = "nginx.ingress.kubernetes.io/allowlist-source-range";
 const WHITELIST: &str = "nginx.ingress.kubernetes.io/whitelist-source-range";
@@ -37,6 +37,17 @@ pub(in crate::annotations) fn nginx_allowlist(text: &str) -> Parsed {
 /// An empty text says nothing, as in ingress-nginx.
 pub(in crate::annotations) fn nginx_denylist(text: &str) -> Parsed {
     if text.is_empty() { Ok(PolicyPatch::default().into()) } else { own_deny_cidrs(text) }
+}
+
+pub(in crate::annotations) fn nginx_satisfy(text: &str) -> Parsed {
+    let satisfy = match text {
+        "all" => Satisfy::All,
+        "any" => Satisfy::Any,
+        _ => {
+            return Err(Malformed { message: "does not say what is needed", remedy: "write any or all" });
+        }
+    };
+    Ok(of_access(AccessPatch { satisfy: Some(satisfy), ..AccessPatch::default() }).into())
 }
 
 /// Whether a key is the old name of a list that its present name says already. ingress-nginx does not look at it then,

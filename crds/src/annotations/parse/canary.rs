@@ -24,6 +24,17 @@ pub(in crate::annotations) fn header_value(text: &str) -> Parsed {
     Ok(patched(CanaryPatch { header_value: Some(text.to_owned()), ..CanaryPatch::default() }))
 }
 
+/// Whether it is a regular expression that can be served, translation finds out.
+pub(in crate::annotations) fn header_pattern(text: &str) -> Parsed {
+    if text.is_empty() || text.len() > 512 || text.chars().any(char::is_control) {
+        return Err(Malformed {
+            message: "is no regular expression",
+            remedy: "write one of at most 512 bytes, such as ^(blue|green)$",
+        });
+    }
+    Ok(patched(CanaryPatch { header_pattern: Some(text.to_owned()), ..CanaryPatch::default() }))
+}
+
 pub(in crate::annotations) fn cookie(text: &str) -> Parsed {
     let cookie = Some(name(text)?.to_owned());
     Ok(patched(CanaryPatch { cookie, ..CanaryPatch::default() }))

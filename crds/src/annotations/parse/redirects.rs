@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::NGINX;
 use super::cors::Remark;
-use super::{Malformed, Parsed, Value, of_ingress};
+use super::{Malformed, Parsed, Value, nginx_bool, of_ingress};
 use crate::grammar;
 use crate::policy::IngressPatch;
 use crate::policy::redirects::{LocationPart, RedirectsPatch};
@@ -33,6 +33,11 @@ pub(in super::super) fn app_root(text: &str) -> Parsed {
         });
     }
     Ok(redirects(RedirectsPatch { app_root: Some(text.to_owned()), ..RedirectsPatch::default() }))
+}
+
+pub(in super::super) fn from_to_www(text: &str) -> Parsed {
+    let from_to_www = Some(nginx_bool(text)?);
+    Ok(redirects(RedirectsPatch { from_to_www, ..RedirectsPatch::default() }))
 }
 
 /// A code has a meaning beside its redirect only.

@@ -1,16 +1,19 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
 use super::super::parse::auth;
+use super::super::parse::clients;
+use super::super::parse::cookies;
 use super::super::parse::cors;
 use super::super::parse::paths::{
     nginx_forwarded_prefix, nginx_rewrite_target, nginx_upstream_vhost, nginx_use_regex,
 };
 use super::super::parse::redirects;
+use super::super::parse::tls;
 use super::super::parse::upstream_tls;
 use super::super::parse::{
     backends, canary, nginx_access_log, nginx_allowlist, nginx_body_size, nginx_connect, nginx_denylist,
-    nginx_force_redirect, nginx_hash_by, nginx_load_balance, nginx_read, nginx_redirect, nginx_send,
-    snippet_protects,
+    nginx_force_redirect, nginx_hash_by, nginx_load_balance, nginx_read, nginx_redirect, nginx_satisfy,
+    nginx_send, snippet_protects,
 };
 use super::super::{Annotation, Inert, not_applicable, not_yet, refused, served};
 
@@ -32,7 +35,7 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/canary", "This Ingress takes some of the requests of the one that has its hosts and paths; the other `canary-*` say which. Its own settings do not count, but for those.", canary::enabled).takes(GO_BOOLEAN, "false", "true"),
     served("nginx.ingress.kubernetes.io/canary-by-cookie", "A cookie that is `always` or `never`. Counts where the field does not decide.", canary::cookie).takes("a name", "none", "canary"),
     served("nginx.ingress.kubernetes.io/canary-by-header", "A request field that is `always` or `never`. Counts first.", canary::header).takes("a name", "none", "X-Canary"),
-    not_yet("nginx.ingress.kubernetes.io/canary-by-header-pattern", "PCRE"),
+    served("nginx.ingress.kubernetes.io/canary-by-header-pattern", "Who sends a value in the field of `canary-by-header` in which this regular expression is found is taken, in place of `always` and `never`. `canary-by-header-value` counts before it. Without look-around and backreferences.", canary::header_pattern).takes("a regular expression", "none", "^(blue|green)$"),
     served("nginx.ingress.kubernetes.io/canary-by-header-value", "Who sends this value in the field of `canary-by-header` is taken, in place of `always` and `never`.", canary::header_value).takes("a value", "none", "blue"),
     served("nginx.ingress.kubernetes.io/canary-weight", "So many of `canary-weight-total` requests for which neither field nor cookie decides, by chance.", canary::weight).takes("digits", "0", "20"),
     served("nginx.ingress.kubernetes.io/canary-weight-total", "What `canary-weight` is a part of. Less than 100 counts as 100.", canary::total).takes("digits", "100", "1000"),
@@ -41,15 +44,11 @@ pub(super) static ROWS: &[Annotation] = &[
         "URL or @named",
         "no browser shows an error page for a WebSocket handshake",
     ),
-    not_yet("nginx.ingress.kubernetes.io/auth-tls-match-cn", "CN=<regex>").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream", "bool")
-        .security()
-        .inert(Inert::False),
-    not_yet("nginx.ingress.kubernetes.io/auth-tls-secret", "ns/name (slash required)").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-client", "on|off|optional|optional_no_ca")
-        .security()
-        .inert(Inert::Values(&["off"])),
-    not_yet("nginx.ingress.kubernetes.io/auth-tls-verify-depth", "int").security(),
+    served("nginx.ingress.kubernetes.io/auth-tls-match-cn", "With `auth-tls-secret`: who comes in. The common name of the certificate, behind `CN=`, must begin with what fits; others get 403. What stands beside the common name in a subject is not looked at.", clients::nginx_common_name).takes("`CN=` and a regular expression without look-around", "every name", "CN=device-[0-9]+$").security(),
+    served("nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream", "With `auth-tls-secret`: backends get the certificate too, as `ssl-client-cert`, PEM in percent encoding, and as Client-Cert (RFC 9440).", clients::nginx_pass).takes(GO_BOOLEAN, "false", "true").security(),
+    served("nginx.ingress.kubernetes.io/auth-tls-secret", "The hosts of `spec.tls` ask clients for certificates that the authorities in `ca.crt` of this Secret signed; `ca.crl` there says which are revoked. Another namespace than the Ingress's is refused. Without one the TLS handshake fails, where nginx answers 400; without TLS requests get 403. Backends get `ssl-client-verify`, `ssl-client-subject-dn` and `ssl-client-issuer-dn`.", clients::nginx_secret).takes("`NAMESPACE/NAME`", "nobody is asked", "chat/device-ca").security(),
+    served("nginx.ingress.kubernetes.io/auth-tls-verify-client", "With `auth-tls-secret`: whether a client without a certificate comes in, and with `optional_no_ca` one whose certificate another authority signed.", clients::nginx_verify).takes("`on`, `off`, `optional` or `optional_no_ca`", "on", "optional").security(),
+    served("nginx.ingress.kubernetes.io/auth-tls-verify-depth", "With `auth-tls-secret`: the most certificates between a client's and the authority's, of those that the client sends.", clients::nginx_depth).takes("digits; `0` means 1", "1", "2").security(),
     not_applicable(
         "nginx.ingress.kubernetes.io/client-body-buffer-size",
         "SizeRegex",
@@ -74,7 +73,12 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/cors-expose-headers", "With `enable-cors`: the response fields that they may see beside the usual ones.", cors::expose_headers).takes("a comma list, or `*`", "none", "X-Total"),
     served("nginx.ingress.kubernetes.io/cors-max-age", "With `enable-cors`: how long browsers may keep the answer to a preflight.", cors::nginx_max_age).takes("whole seconds", "1728000", "600"),
     served("nginx.ingress.kubernetes.io/enable-cors", "Tell browsers which pages of other origins may read plain responses. Longhaul answers preflights (204) and replaces the backend's CORS fields; an OPTIONS that is no preflight goes to the backend. Not an Origin check.", cors::nginx_enable).takes(GO_BOOLEAN, "false", "true"),
-    not_yet("nginx.ingress.kubernetes.io/custom-http-errors", "[45]dd comma list"),
+    refused(
+        "nginx.ingress.kubernetes.io/custom-http-errors",
+        "[45]dd comma list",
+        "remove it: what a backend answers to a handshake or a request goes to the client as it is; for backends without \
+         an endpoint set default-backend",
+    ),
     not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
     served("nginx.ingress.kubernetes.io/default-backend", "A Service of this namespace, by its first port, that gets what no endpoint of the backend is there for.", backends::standby).takes("a name", "none", "maintenance"),
     served("nginx.ingress.kubernetes.io/denylist-source-range", "Networks of clients that get 403, even where they are allowed.", nginx_denylist).takes(NETWORKS, "nobody", "192.0.2.0/24").security(),
@@ -183,8 +187,8 @@ pub(super) static ROWS: &[Annotation] = &[
         "responses are streamed with bounded memory, never buffered",
     ),
     served("nginx.ingress.kubernetes.io/proxy-connect-timeout", "One attempt to reach an endpoint.", nginx_connect).takes(SECONDS, "5s", "5"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-domain", "off|<from> <to>"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-cookie-path", "URL chars"),
+    served("nginx.ingress.kubernetes.io/proxy-cookie-domain", "Cookies that backends set for the first domain are set for the second. Without regular expressions and variables.", cookies::domain).takes("`off`, or two names", "off", "chat.internal chat.example.com"),
+    served("nginx.ingress.kubernetes.io/proxy-cookie-path", "Cookies that backends set for a path that begins with the first get the second in its place. Without regular expressions and variables.", cookies::path).takes("`off`, or two paths", "off", "/one/ /"),
     not_yet("nginx.ingress.kubernetes.io/proxy-http-version", "1.0|1.1").inert(Inert::Values(&["1.1"])),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-max-temp-file-size",
@@ -237,7 +241,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/limit-rate-after", "int KiB").inert(Inert::Values(&["0"])),
     not_yet("nginx.ingress.kubernetes.io/limit-rpm", "int").inert(Inert::Values(&["0"])),
     not_yet("nginx.ingress.kubernetes.io/limit-rps", "int").inert(Inert::Values(&["0"])),
-    not_yet("nginx.ingress.kubernetes.io/from-to-www-redirect", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/from-to-www-redirect", "Send clients from `www.HOST` to each HOST of the rules (308), or from HOST to a `www.HOST`, where nothing else is served there. Over TLS with the certificate of the host, which should name both.", redirects::from_to_www).takes(GO_BOOLEAN, "false", "true"),
     served("nginx.ingress.kubernetes.io/permanent-redirect", "Send every client elsewhere, handshakes too, though browsers do not follow with those. The backend need not exist.", redirects::permanent).takes("a URL, with `$scheme`, `$host` and `$request_uri`", "none", "https://www.example.com$request_uri"),
     served("nginx.ingress.kubernetes.io/permanent-redirect-code", "The status of `permanent-redirect`.", redirects::permanent_code).takes("300 to 303, 307 or 308", "301", "308"),
     not_applicable(
@@ -249,18 +253,22 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/temporal-redirect-code", "The status of `temporal-redirect`.", redirects::temporal_code).takes("300 to 303 or 307", "302", "307"),
     served("nginx.ingress.kubernetes.io/app-root", "Send plain requests for `/` there (302). Handshakes go to the backend.", redirects::app_root).takes("a path", "none", "/app"),
     served("nginx.ingress.kubernetes.io/force-ssl-redirect", "Redirect plain requests to https (308) even where TLS ends in front of Longhaul. Beats `ssl-redirect`.", nginx_force_redirect).takes(GO_BOOLEAN, "false", "true"),
-    not_yet("nginx.ingress.kubernetes.io/preserve-trailing-slash", "bool").inert(Inert::False),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/preserve-trailing-slash",
+        "bool",
+        "redirects to https keep the path as it was asked for, with its slash",
+    ),
     served("nginx.ingress.kubernetes.io/rewrite-target", "Replaces the whole path. Unless it equals the path of the rule, the paths of this Ingress, and of no other, are regular expressions: see `use-regex`. Without a group in it all paths become one.", nginx_rewrite_target).takes("a path, with `$1` to `$9` for groups of the regular expression", "the path as it came", "/$2"),
     served("nginx.ingress.kubernetes.io/ssl-redirect", "Redirect plain requests to https (308) where the host has a certificate.", nginx_redirect).takes(GO_BOOLEAN, "true where the host has a certificate", "false"),
     served("nginx.ingress.kubernetes.io/use-regex", "The paths of this Ingress, and of no other, are regular expressions for the beginning of a path, in upper or lower case, whatever their type; without look-around. See docs/paths.md.", nginx_use_regex).takes(GO_BOOLEAN, "false", "true"),
-    not_yet("nginx.ingress.kubernetes.io/ssl-ciphers", "OpenSSL cipher string"),
+    served("nginx.ingress.kubernetes.io/ssl-ciphers", "The cipher suites of TLS 1.2 that the hosts of `spec.tls` accept, in order of preference; those of TLS 1.3 stay as they are. Names of suites that Longhaul does not have are passed over.", tls::nginx_ciphers).takes("OpenSSL's names with `:` between them", "all that Longhaul has", "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"),
     not_applicable(
         "nginx.ingress.kubernetes.io/ssl-prefer-server-ciphers",
         "bool",
         "the server's order always decides",
     ),
     not_yet("nginx.ingress.kubernetes.io/ssl-passthrough", "bool").inert(Inert::False),
-    not_yet("nginx.ingress.kubernetes.io/satisfy", "any|all").security().inert(Inert::Values(&["all"])),
+    served("nginx.ingress.kubernetes.io/satisfy", "With `any`: who is of `allowlist-source-range` comes in without a proof, everybody else, denied networks too, with one.", nginx_satisfy).takes("`any` or `all`", "all", "any").security(),
     refused(
         "nginx.ingress.kubernetes.io/server-snippet",
         "raw nginx config",

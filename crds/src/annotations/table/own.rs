@@ -1,6 +1,7 @@
 //! Our own keys.
 
 use super::super::parse::auth;
+use super::super::parse::clients;
 use super::super::parse::cors;
 use super::super::parse::headers::{own_add_response, own_hsts, own_set_request};
 use super::super::parse::upstream_tls;
@@ -92,8 +93,8 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("longhaul.dev/proxy-protocol", "Version of the PROXY protocol spoken to the backend."),
     served("longhaul.dev/tls-min-version", "The lowest TLS version that the hosts of `spec.tls` accept.", own_tls_version).takes("`1.2` or `1.3`", "1.2", "1.3").security(),
     served("longhaul.dev/tls-cipher-suites", "The cipher suites that the hosts of `spec.tls` accept, in order of preference.", own_cipher_suites).takes("a comma list of IANA names", "all that Longhaul has", "TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384").security(),
-    not_yet("longhaul.dev/client-ca-secret", "Secret with the CA of client certificates.").security(),
-    not_yet("longhaul.dev/client-certificate", "required or optional.").security(),
+    served("longhaul.dev/client-ca-secret", "The hosts of `spec.tls` ask clients for certificates that the authorities in `ca.crt` of this Secret signed; `ca.crl` there says which are revoked. Backends get Client-Cert and Client-Cert-Subject.", clients::own_secret).takes("the name of a Secret in the Ingress's namespace", "nobody is asked", "device-ca").security(),
+    served("longhaul.dev/client-certificate", "With `client-ca-secret`: whether a client without a certificate comes in.", clients::own_mode).takes("`required` or `optional`", "required", "optional").security(),
     served("longhaul.dev/ssl-redirect", "Redirect plain requests to https (308).", own_redirect).takes(BOOLEAN, "true where the host has a certificate", "false"),
     served("longhaul.dev/hsts", "Strict-Transport-Security on every response over TLS, Longhaul's own answers too.", own_hsts).takes("a duration, and `includeSubdomains` and `preload` behind commas", "what the backend says", "4320h, includeSubdomains"),
     not_yet("longhaul.dev/drain-on-terminating", "Close tunnels of a terminating endpoint over this period."),

@@ -41,6 +41,7 @@ impl Access {
             allow: reader.guard("access.allow", self.allow.as_deref(), &grammar::NETWORK, network),
             deny: reader.guard("access.deny", self.deny.as_deref(), &grammar::NETWORK, network),
             origins: reader.guard("access.origins", self.origins.as_deref(), &grammar::ORIGIN, Origin::read),
+            ..AccessPatch::default()
         }
     }
 }

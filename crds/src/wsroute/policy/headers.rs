@@ -66,7 +66,11 @@ impl Reader<'_> {
             changes.as_ref().map(|changes| self.changes(direction, changes)).unwrap_or_default()
         };
         let request = of(Direction::Request, &headers.request);
-        HeadersPatch { request, response: of(Direction::Response, &headers.response) }
+        HeadersPatch {
+            request,
+            response: of(Direction::Response, &headers.response),
+            ..HeadersPatch::default()
+        }
     }
 
     pub(super) fn hsts(&mut self, hsts: &Hsts) -> HstsPatch {

@@ -12,6 +12,18 @@ pub struct Access {
     pub deny: Vec<IpNet>,
     /// Origins of pages that may open WebSockets; others get 403.
     pub origins: Vec<OriginMatch>,
+    /// Whether a client needs to be of these networks and to prove who it is.
+    pub satisfy: Satisfy,
+}
+
+/// Which of the two a client needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Satisfy {
+    /// Both.
+    #[default]
+    All,
+    /// Who is allowed by name of a network needs no proof, and who has one may be of any network.
+    Any,
 }
 
 /// What the Origin field of a handshake may say.

@@ -13,6 +13,17 @@ pub struct Headers {
     pub cors: Option<Cors>,
     /// What browsers are told about TLS, in place of what the upstream says.
     pub hsts: Option<Hsts>,
+    /// Of cookies that the upstream sets.
+    pub cookies: CookieChanges,
+}
+
+/// Changes to Set-Cookie: what is replaced, and what by.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CookieChanges {
+    /// Domain as a whole, in whatever case; a dot in front of it stays.
+    pub domain: Option<(String, String)>,
+    /// What Path begins with.
+    pub path: Option<(String, String)>,
 }
 
 /// Changes to the fields of one direction, in this order. Names are in the case in which they are sent.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateKey;
+use super::clients::ClientCertificates;
 use super::route::Route;
 
 /// Which hosts a [`Host`] section speaks for. Names are lower case, without port and without a trailing dot.
@@ -49,6 +50,8 @@ pub struct HostTls {
     /// TLS 1.3 leaves TLS 1.2 only. Empty: the proxy's own choice. A list of which no suite belongs to a version that
     /// is accepted cannot be served.
     pub cipher_suites: Vec<CipherSuite>,
+    /// Certificates that clients are asked for. Absent: they are not asked.
+    pub clients: Option<ClientCertificates>,
 }
 
 /// TLS protocol versions that are served.

@@ -23,6 +23,7 @@ const PEER: Peer<'static> = Peer {
     scheme: "http",
     port: 80,
     request_id: "id",
+    certificate: None,
 };
 
 /// One client connection, without sockets: what comes of the bytes that arrive.
