@@ -86,13 +86,14 @@ mod tests {
     fn taken(canary: &Canary, lines: &str) -> Option<bool> {
         let request = format!("GET / HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
         let (head, _) = RequestParser::default().parse(request.as_bytes()).unwrap().unwrap();
-        canary.decided_by(&head)
+        canary.decider.decide(&head)
     }
 
     fn canary(value: Option<&str>, weight: u32, total: u32) -> Canary {
         let value = value.map(|value| ValueMatch::Exact(value.to_owned()));
-        let header = Header::new(CanaryHeader { name: "x-canary".into(), value });
-        Canary { header, cookie: Some("canary".into()), weight, total, backends: Vec::new() }
+        let header = snapshot::CanaryHeader { name: "x-canary".into(), value };
+        let decider = Decider::new(Some(header), Some("canary".into()));
+        Canary { decider, weight, total, backends: Vec::new() }
     }
 
     #[test]
