@@ -356,19 +356,25 @@ impl From<Color> for anstream::ColorChoice {
 #[command(next_help_heading = "With --cluster")]
 pub struct OneCluster {
     /// Where the API server is and who we are there. Absent: what kubectl would use; in a pod, its service account.
-    #[arg(long, value_name = "PATH", requires = "cluster")]
+    #[arg(long, value_name = "PATH", requires = "cluster", conflicts_with = "elsewhere")]
     pub kubeconfig: Option<PathBuf>,
 
     /// The context of the kubeconfig in place of its current one.
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "cluster", conflicts_with = "elsewhere")]
     pub context: Option<String>,
 
     /// Only these namespaces. IngressClasses are read nevertheless, where that is permitted.
-    #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',', requires = "cluster")]
+    #[arg(
+        long,
+        value_name = "NAMESPACE,…",
+        value_delimiter = ',',
+        requires = "cluster",
+        conflicts_with = "elsewhere"
+    )]
     pub namespaces: Vec<String>,
 
     /// Ingresses that name no class are served too.
-    #[arg(long, requires = "cluster")]
+    #[arg(long, requires = "cluster", conflicts_with = "elsewhere")]
     pub watch_without_class: bool,
 }
 

@@ -191,7 +191,11 @@ fn remarks(world: &World, concerned: &[ObjectRef], winner: Option<&snapshot::Rou
         let services = forward.upstreams();
         wanted.extend(services.map(|id| ObjectRef::new("Service", &*id.namespace, &*id.service)));
     }
-    let concerns = |object: &ObjectRef| object.kind == CLUSTER || wanted.contains(object);
+    // What was refused whole may have been meant for this host: nobody can say.
+    let refused = |object: &ObjectRef| {
+        matches!(object.kind.as_str(), "File" | "Ingress" | "WsRoute") && world.store.object(object).is_none()
+    };
+    let concerns = |object: &ObjectRef| object.kind == CLUSTER || wanted.contains(object) || refused(object);
     let about = world.findings.iter().filter(|finding| concerns(&finding.diagnostic.object));
     about.filter(|finding| finding.diagnostic.severity != Severity::Info).map(Remark::of).collect()
 }

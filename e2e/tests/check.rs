@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
+use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use e2e::certificate::Authority;
 use e2e::objects::{Ingress, backend};
@@ -14,6 +15,16 @@ use serde_json::Value;
 fn check(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(binary("longhaul-controller").unwrap());
     command.current_dir(folder).arg("check").args(arguments).output().unwrap()
+}
+
+/// As `helm template CHART | longhaul-controller check -` runs it.
+fn check_piped(input: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(binary("longhaul-controller").unwrap());
+    command.arg("check").args(arguments).arg("-");
+    let streams = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = streams.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -118,9 +129,122 @@ fn paths_that_cannot_be_read_and_bad_usage_are_told_apart() {
     let done = check(folder.path(), &["nowhere"]);
     assert_eq!(done.status.code(), Some(1));
     assert!(text(&done.stderr).contains("cannot read nowhere"), "{}", text(&done.stderr));
-    for arguments in [&[][..], &["--format", "xml", "."]] {
+    for arguments in [
+        &[][..],
+        &["--format", "xml", "."],
+        &["--cluster", "."],
+        &["--context=a", "."],
+        &["--color=red", "."],
+    ] {
         assert_eq!(check(folder.path(), arguments).status.code(), Some(2), "{arguments:?}");
     }
+}
+
+/// What `helm template` renders: comments between documents, kinds of others.
+const RENDERED: &str = "---\n# Source: chat/templates/serviceaccount.yaml\napiVersion: v1\nkind: \
+    ServiceAccount\nmetadata: {name: chat}\n---\n# Source: chat/templates/service.yaml\napiVersion: v1\nkind: \
+    Service\nmetadata: {name: chat}\nspec: {ports: [{name: ws, port: 80}]}\n---\n# Source: \
+    chat/templates/ingress.yaml\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: chat\n  \
+    annotations:\n    longhaul.dev/idle-timeout: 300\nspec:\n  ingressClassName: longhaul\n  rules:\n  - host: \
+    chat.example.com\n    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: chat, port: {name: \
+    ws}}}}]}\n---\n# Source: chat/templates/deployment.yaml\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: \
+    chat}\n";
+
+#[test]
+fn what_helm_renders_is_checked_as_it_comes() {
+    let done = check_piped(RENDERED, &["--partial"]);
+    let said = "<stdin>:18: error: it must be a text, and is the number 300 [Invalid]\n";
+    assert_eq!((done.status.code(), &*text(&done.stdout)), (Some(1), said));
+    let quoted = RENDERED.replace("300", "\"300\"");
+    let done = check_piped(&quoted, &["--partial"]);
+    let wanted = "<stdin>:18: warning: \"300\" is not a duration; the default is served [UnsupportedValue]\n    in document \
+                  3, Ingress default/chat, metadata.annotations[longhaul.dev/idle-timeout]\n    help: write a duration \
+                  with unit (h, m, s, ms), such as 30s, 5m or 1h30m; 0s: no limit\n1 warning in 2 objects, 1 file; 2 \
+                  objects of kinds that Longhaul does not read\n";
+    assert_eq!((done.status.code(), &*text(&done.stdout)), (Some(0), wanted));
+    assert_eq!(check_piped(&quoted, &["--partial", "--strict"]).status.code(), Some(1));
+    let json: Value = serde_json::from_slice(&check_piped(&quoted, &["--format=json"]).stdout).unwrap();
+    assert_eq!(
+        (&json["findings"][0]["document"], &json["summary"]["others"]),
+        (&3.into(), &2.into()),
+        "{json:#}"
+    );
+    let sound = check_piped(&RENDERED.replace("300", "5m"), &["--partial", "--strict"]);
+    assert_eq!(sound.status.code(), Some(0), "{}", text(&sound.stdout));
+}
+
+#[test]
+fn colours_are_for_whoever_sees_them() {
+    for (arguments, variable, colored) in [
+        (&["--color=always"][..], "", true),
+        (&["--color=always"], "1", true),
+        (&["--color=never"], "", false),
+        (&[], "", false),
+    ] {
+        let folder = site();
+        let path = folder.path().join("site.yaml");
+        fs::write(&path, fs::read_to_string(&path).unwrap().replace("name: backend,", "name: bakend,"))
+            .unwrap();
+        let mut command = Command::new(binary("longhaul-controller").unwrap());
+        command.current_dir(folder.path()).env("NO_COLOR", variable).arg("check").args(arguments).arg(".");
+        let said = text(&command.output().unwrap().stdout);
+        assert_eq!(said.contains("\u{1b}[1m\u{1b}[31merror"), colored, "{arguments:?} {said:?}");
+    }
+}
+
+/// What the standard (SARIF 2.1.0) requires, and what services need to show a finding beside a line.
+#[test]
+fn findings_are_sarif_too() {
+    let folder = site();
+    let path = folder.path().join("site.yaml");
+    let bad = fs::read_to_string(&path).unwrap().replace("name: backend,", "name: bakend,");
+    let bad = bad.replace(
+        "metadata:\n",
+        "metadata:\n  annotations: {longhaul.dev/idle-timeout: \"300\", example.com/x: y}\n",
+    );
+    let bad = bad.replace("example.com/x: y", "longhaul.dev/idle-timout: 5s");
+    fs::write(&path, &bad).unwrap();
+    fs::write(folder.path().join("a b.yaml"), "a: [").unwrap();
+    let done = check(folder.path(), &["--format=sarif", "."]);
+    assert_eq!(done.status.code(), Some(1));
+    let log: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(log["version"], "2.1.0");
+    assert!(log["$schema"].as_str().unwrap().ends_with("/sarif-schema-2.1.0.json"), "{log:#}");
+    let [run] = &log["runs"].as_array().unwrap()[..] else { panic!("one run: {log:#}") };
+    let driver = &run["tool"]["driver"];
+    assert_eq!(driver["name"], "longhaul-controller");
+    let here = format!("file://{}/", fs::canonicalize(folder.path()).unwrap().display());
+    assert_eq!(run["originalUriBaseIds"]["%SRCROOT%"]["uri"], *here);
+
+    let rules = driver["rules"].as_array().unwrap();
+    let shown = |result: &Value| {
+        let rule = &rules[usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap()];
+        assert_eq!(rule["id"], result["ruleId"], "{result:#}");
+        assert!(!rule["shortDescription"]["text"].as_str().unwrap().is_empty(), "{rule:#}");
+        assert!(!result["message"]["text"].as_str().unwrap().is_empty(), "{result:#}");
+        let place = &result["locations"][0]["physicalLocation"];
+        assert_eq!(place["artifactLocation"]["uriBaseId"], "%SRCROOT%", "{result:#}");
+        let (uri, line) = (&place["artifactLocation"]["uri"], &place["region"]["startLine"]);
+        assert!(line.as_u64().unwrap() > 0, "{result:#}");
+        format!("{} {} {}:{line}", result["level"], result["ruleId"], uri).replace('"', "")
+    };
+    let line = 1 + bad.lines().position(|line| line.contains("bakend")).unwrap();
+    let results: Vec<_> = run["results"].as_array().unwrap().iter().map(shown).collect();
+    let missing = format!("error BackendNotFound site.yaml:{line}");
+    let wanted = [
+        "error Unreadable a%20b.yaml:1",
+        "warning UnknownAnnotation site.yaml:4",
+        "warning UnsupportedValue site.yaml:4",
+        &missing,
+    ];
+    assert_eq!(results, wanted);
+    let fingerprints: std::collections::BTreeSet<_> = run["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|result| result["partialFingerprints"].to_string())
+        .collect();
+    assert_eq!(fingerprints.len(), wanted.len());
 }
 
 /// What the documentation shows can be used as it stands. (Values and other projects' objects are marked `yml`.)

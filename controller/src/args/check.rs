@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ArgGroup, ValueEnum};
 use translate::Settings;
 
 use super::{Color, OneCluster, Reading};
 
 /// Flags of `check`.
 #[derive(Debug, clap::Args)]
+#[command(group = ArgGroup::new("elsewhere").args(["paths"]).multiple(true))]
 pub struct Check {
     /// Manifests: files, directories with *.yaml, *.yml and *.json below them, and - for standard input.
     #[arg(required_unless_present = "cluster", value_name = "PATH")]

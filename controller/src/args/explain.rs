@@ -12,6 +12,7 @@ use crate::explain::{Kind, Question, Scheme};
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("world").required(true).args(["dir", "cluster", "controller"]))]
+#[command(group = ArgGroup::new("elsewhere").args(["dir", "controller"]))]
 #[command(group = ArgGroup::new("scheme").args(["tls", "http"]))]
 pub struct Explain {
     /// The host that is asked for, with or without port.

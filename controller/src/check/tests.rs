@@ -1,12 +1,15 @@
 //! What fails a check.
 
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::Value;
+
 use super::*;
+use crate::explain::{Kind as RequestKind, Question, Scheme, World, explain};
+use crate::source::once;
 
 fn checked(text: &str, scope: Scope) -> Checked {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.yaml");
-    std::fs::write(&path, text).unwrap();
-    let manifests = crate::source::once::read(&[path]).unwrap();
+    let manifests = once::of_text("a.yaml", text.as_bytes().to_vec());
     let settings = Settings { built_in_class: Some("longhaul".into()), ..Settings::default() };
     check(manifests, &settings, scope)
 }
@@ -45,4 +48,209 @@ fn kinds_of_others_are_counted_and_slips_are_told() {
     assert!(said.text().ends_with("; 2 objects of kinds that Longhaul does not read\n"), "{}", said.text());
     let slip = checked("apiVersion: networking.k8s.io/v1\nkind: Ingres\nmetadata: {name: a}\n", Scope::Whole);
     assert_eq!((slip.summary.warnings, slip.summary.others), (1, 0), "{}", slip.text());
+}
+
+/// A tree of the words that manifests are made of, or of anything.
+fn tree() -> impl Strategy<Value = Value> {
+    const KEYS: &[&str] = &[
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+        "name",
+        "namespace",
+        "annotations",
+        "labels",
+        "rules",
+        "host",
+        "hosts",
+        "http",
+        "paths",
+        "path",
+        "pathType",
+        "backend",
+        "service",
+        "port",
+        "number",
+        "tls",
+        "secretName",
+        "ingressClassName",
+        "matches",
+        "value",
+        "type",
+        "headers",
+        "backends",
+        "weight",
+        "policy",
+        "timeouts",
+        "idle",
+        "loadBalancing",
+        "hashOn",
+        "auth",
+        "external",
+        "basic",
+        "access",
+        "allow",
+        "origins",
+        "cors",
+        "rewrite",
+        "limits",
+        "bodySize",
+        "ports",
+        "endpoints",
+        "addresses",
+        "addressType",
+        "conditions",
+        "ready",
+        "data",
+        "stringData",
+        "items",
+        "controller",
+        "parameters",
+        "<<",
+        "longhaul.dev/allow-cidrs",
+        "defaultBackend",
+    ];
+    const WORDS: &[&str] = &[
+        "Ingress",
+        "WsRoute",
+        "Service",
+        "Secret",
+        "EndpointSlice",
+        "IngressClass",
+        "ConfigMap",
+        "List",
+        "IngressList",
+        "v1",
+        "networking.k8s.io/v1",
+        "longhaul.dev/v1alpha1",
+        "discovery.k8s.io/v1",
+        "a",
+        "/",
+        "/a",
+        "Prefix",
+        "Exact",
+        "a.test",
+        "*.test",
+        "longhaul",
+        "5s",
+        "10.0.0.1",
+        "10.0.0.0/8",
+        "IPv4",
+        "Regex",
+        "(",
+        "1Gi",
+        "kubernetes.io/tls",
+        "",
+    ];
+    let word = || prop_oneof![8 => select(WORDS).prop_map(str::to_owned), 1 => "\\PC{0,8}"];
+    let leaf = prop_oneof![
+        4 => word().prop_map(Value::from),
+        1 => Just(Value::Null),
+        1 => any::<bool>().prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => select(&[0, 1, 80, 65_536, -1][..]).prop_map(Value::from),
+    ];
+    leaf.prop_recursive(6, 48, 6, move |inner| {
+        let key = prop_oneof![12 => select(KEYS).prop_map(str::to_owned), 1 => "\\PC{0,8}"];
+        prop_oneof![
+            1 => proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            3 => proptest::collection::btree_map(key, inner, 0..6).prop_map(|map| serde_json::json!(map)),
+        ]
+    })
+}
+
+/// An object of a kind that is read, with such a tree in it.
+fn object_of_trees() -> impl Strategy<Value = Value> {
+    const HEADS: [(&str, &str); 6] = [
+        ("networking.k8s.io/v1", "Ingress"),
+        ("networking.k8s.io/v1", "IngressClass"),
+        ("longhaul.dev/v1alpha1", "WsRoute"),
+        ("v1", "Service"),
+        ("v1", "Secret"),
+        ("discovery.k8s.io/v1", "EndpointSlice"),
+    ];
+    (select(&HEADS[..]), tree(), tree()).prop_map(|((version, kind), spec, annotations)| {
+        let metadata = serde_json::json!({"name": "a", "annotations": annotations});
+        serde_json::json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
+    })
+}
+
+/// What people wrote, from the cases of translation.
+fn samples() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("translate/tests/cases");
+    let cases = std::fs::read_dir(folder).unwrap().map(|case| case.unwrap().path().join("in.yaml"));
+    let mut texts: Vec<_> = cases.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    texts.sort();
+    texts
+}
+
+/// A sample in which lines are lost, moved and changed, as in the middle of editing.
+fn mutated() -> impl Strategy<Value = String> {
+    let edit = (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        0..5,
+        "[-:{}\\[\\]'\"&*!|>%#, a-c0-9\t]{0,6}",
+    );
+    (select(samples()), proptest::collection::vec(edit, 1..6)).prop_map(|(text, edits)| {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (at, other, what, with) in edits {
+            let (at, other) = (at.index(lines.len()), other.index(lines.len()));
+            match what {
+                0 => lines[at].clear(),
+                1 => lines.swap(at, other),
+                2 => lines[at] = lines[other].clone(),
+                3 => lines[at].insert_str(0, &with),
+                _ => {
+                    let end =
+                        lines[at].char_indices().nth(other % 40).map_or(lines[at].len(), |(end, _)| end);
+                    lines[at].truncate(end);
+                    lines[at].push_str(&with);
+                }
+            }
+        }
+        lines.join("\n")
+    })
+}
+
+/// Checks and explains, as a whole and as a part, in every form.
+fn survive(text: &str) {
+    let settings = Settings { built_in_class: Some("longhaul".into()), ..Settings::default() };
+    for scope in [Scope::Whole, Scope::Part] {
+        let checked = check(once::of_text(STANDARD_INPUT_NAME, text.as_bytes().to_vec()), &settings, scope);
+        let summary = checked.summary;
+        assert_eq!(summary.errors + summary.warnings + summary.infos, checked.findings.len());
+        let log: Value = serde_json::from_str(&checked.sarif()).unwrap();
+        assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), checked.findings.len());
+        assert!(!checked.text().is_empty() && !checked.json().is_empty());
+    }
+    let world = World::of(once::of_text("a.yaml", text.as_bytes().to_vec()), settings);
+    for host in ["a.test", "example.com", "ws.example.com"] {
+        let question = Question {
+            method: "GET".into(),
+            host: host.into(),
+            target: "/a?b=1".into(),
+            fields: Vec::new(),
+            client: std::net::Ipv4Addr::LOCALHOST.into(),
+            scheme: Scheme::Https,
+            kind: RequestKind::Handshake,
+        };
+        assert!(!explain(&world, question).unwrap().text().is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn no_tree_is_too_odd(objects in proptest::collection::vec(prop_oneof![object_of_trees(), tree()], 1..4)) {
+        let documents: Vec<_> = objects.iter().map(Value::to_string).collect();
+        survive(&documents.join("\n---\n"));
+    }
+
+    #[test]
+    fn no_slip_of_an_editor_is_too_odd(text in mutated()) {
+        survive(&text);
+    }
 }

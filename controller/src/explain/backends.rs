@@ -1,11 +1,12 @@
 //! Among whom an endpoint is picked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use routing::canary::Decider;
 use serde::{Deserialize, Serialize};
 use snapshot::{Action, Canary, Key, Route, Section, UpstreamId, WeightedUpstream};
+use translate::{Object, SERVICE_NAME};
 
 use super::{Asked, World};
 
@@ -22,6 +23,8 @@ pub struct Backend {
     pub gets: Option<String>,
     /// Whom it consists of.
     pub endpoints: Vec<Endpoint>,
+    /// Addresses that its EndpointSlices list and that are not ready: they take nothing new.
+    pub waiting: Vec<String>,
 }
 
 /// Which of a route's backends it is.
@@ -108,6 +111,28 @@ fn backend(world: &World, id: &UpstreamId, role: Role, share: f64) -> Backend {
                 .or_insert(state);
         }
     }
-    let endpoints = endpoints.into_iter().map(|(address, state)| Endpoint { address, state }).collect();
-    Backend { service: id.to_string(), role, share, gets: None, endpoints }
+    let endpoints: Vec<_> =
+        endpoints.into_iter().map(|(address, state)| Endpoint { address, state }).collect();
+    let waiting = waiting(world, id, &endpoints);
+    Backend { service: id.to_string(), role, share, gets: None, endpoints, waiting }
+}
+
+/// What its slices list and no proxy is told of.
+fn waiting(world: &World, id: &UpstreamId, known: &[Endpoint]) -> Vec<String> {
+    let slices = world
+        .store
+        .objects()
+        .filter(|object| object.kind == "EndpointSlice" && object.namespace == id.namespace);
+    let slices = slices.filter_map(|object| match world.store.object(&object) {
+        Some(Object::EndpointSlice(slice)) => Some(slice.clone()),
+        _ => None,
+    });
+    let of_service = slices.filter(|slice| {
+        let labels = slice.metadata.labels.as_ref();
+        labels.and_then(|labels| labels.get(SERVICE_NAME)).is_some_and(|name| *name == id.service)
+    });
+    let listed = of_service.flat_map(|slice| slice.endpoints.clone().unwrap_or_default());
+    let listed: BTreeSet<_> = listed.flat_map(|endpoint| endpoint.addresses).collect();
+    let is_known = |address: &String| known.iter().any(|one| one.address.ip().to_string() == *address);
+    listed.into_iter().filter(|address| !is_known(address)).collect()
 }

@@ -175,5 +175,8 @@ fn write_backend(f: &mut String, backend: &Backend) -> fmt::Result {
         };
         writeln!(f, "        {}  {state}", endpoint.address)?;
     }
+    for address in &backend.waiting {
+        writeln!(f, "        {address}  not ready: takes nothing new")?;
+    }
     Ok(())
 }

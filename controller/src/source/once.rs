@@ -42,12 +42,11 @@ pub struct Unreadable {
 /// Reads the manifests that these paths name: a directory's as the directory source would, a file's whatever the
 /// file is called, standard input's for `-`.
 pub fn read(paths: &[PathBuf]) -> Result<Manifests, Unreadable> {
-    let (mut scan, mut documents) = (Scan::default(), Vec::new());
+    let mut scan = Scan::default();
     for named in paths {
         let unreadable = |reason: String| Unreadable { path: named.clone(), reason };
         if named.as_os_str() == STANDARD_INPUT {
             let content = piped().map_err(|error| unreadable(error.to_string()))?;
-            documents = beginnings(&String::from_utf8_lossy(&content));
             scan.files.insert(Arc::from(Path::new(STANDARD_INPUT_NAME)), Ok(content));
             continue;
         }
@@ -60,9 +59,14 @@ pub fn read(paths: &[PathBuf]) -> Result<Manifests, Unreadable> {
         scan.unreadable.extend(below.unreadable);
         scan.remarks.extend(below.remarks);
     }
-    let files = scan.files.len();
-    let (objects, said) = Catalogue::default().update(scan);
-    Ok(Manifests { objects, said, files, documents, unlisted: BTreeSet::new() })
+    Ok(Manifests::of(scan))
+}
+
+/// What a file of this name and content says.
+pub fn of_text(name: &str, content: Vec<u8>) -> Manifests {
+    let mut scan = Scan::default();
+    scan.files.insert(Arc::from(Path::new(name)), Ok(content));
+    Manifests::of(scan)
 }
 
 fn one(path: &Path) -> io::Result<Scan> {
@@ -106,6 +110,16 @@ fn beginnings(text: &str) -> Vec<u32> {
 }
 
 impl Manifests {
+    fn of(scan: Scan) -> Self {
+        let piped = scan.files.get(Path::new(STANDARD_INPUT_NAME));
+        let piped = piped.and_then(|content| content.as_ref().ok());
+        let documents =
+            piped.map(|content| beginnings(&String::from_utf8_lossy(content))).unwrap_or_default();
+        let files = scan.files.len();
+        let (objects, said) = Catalogue::default().update(scan);
+        Self { objects, said, files, documents, unlisted: BTreeSet::new() }
+    }
+
     /// Which document of standard input a line of it belongs to, the first being 1.
     pub fn document(&self, line: u32) -> Option<u32> {
         let before = self.documents.partition_point(|beginning| *beginning <= line);

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::annotations::{self, NGINX};
+use crds::annotations::{self, NGINX, OWN};
 use crds::diagnostic::ObjectRef;
 use crds::policy::PolicyPatch;
 use crds::wsroute::{Policy, WsRoute};
@@ -113,7 +113,16 @@ fn of_ingress(ingress: &Ingress, owner: &ObjectRef, settings: &Settings) -> [Lay
             fewer.remove(key);
             (format!("metadata.annotations[{key}]"), read(&fewer))
         });
-        Layer { name, fields: sources(&whole, without), leaves: whole }
+        let mut fields = sources(&whole, without);
+        // Two that say the same are each as good as both: ours is named first.
+        let by_rank = annotations.iter().filter(|(key, _)| key.starts_with(OWN)).chain(annotations);
+        for (key, value) in by_rank {
+            let alone = read(&BTreeMap::from([(key.clone(), value.clone())]));
+            for (name, _) in whole.iter().filter(|(name, value)| alone.get(*name) == Some(value)) {
+                fields.entry(name.clone()).or_insert_with(|| vec![format!("metadata.annotations[{key}]")]);
+            }
+        }
+        Layer { name, fields, leaves: whole }
     };
     let theirs = all.iter().filter(|(key, _)| key.starts_with(NGINX));
     let theirs = theirs.map(|(key, value)| (key.clone(), value.clone())).collect();

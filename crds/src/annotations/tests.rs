@@ -1,5 +1,6 @@
 //! Annotations as people write them: values, mistakes, families, and what closes a route.
 
+mod anything;
 mod auth;
 mod clients;
 

@@ -85,6 +85,21 @@ fn our_annotation_lies_on_ingress_nginxs() {
 }
 
 #[test]
+fn of_two_that_say_the_same_ours_is_named() {
+    let annotations =
+        json!({"longhaul.dev/idle-timeout": "5m", "nginx.ingress.kubernetes.io/proxy-read-timeout": "300"});
+    let (_, lines) = said(&[ingress(&annotations)]);
+    let idle = lines.iter().find(|line| line.starts_with("timeouts.idle=")).unwrap();
+    assert!(
+        idle.starts_with(
+            "timeouts.idle=\"5m\" < annotations: metadata.annotations[longhaul.dev/idle-timeout]: "
+        ),
+        "{idle}"
+    );
+    assert!(idle.contains(" < ingress-nginx's annotations: metadata.annotations[nginx.ingress"), "{idle}");
+}
+
+#[test]
 fn a_rules_policy_lies_on_the_objects() {
     let route = json!({
         "apiVersion": "longhaul.dev/v1alpha1", "kind": "WsRoute", "metadata": {"name": "a", "namespace": "d"},

@@ -8,3 +8,4 @@ mod following;
 mod golden;
 mod manifests;
 mod properties;
+mod same_policy;
