@@ -35,9 +35,11 @@ scale: ## what 10,000 Ingresses and 50,000 endpoints cost, in the release profil
 	$(CARGO) build --release --locked --package controller --package proxy --package e2e --bins
 	$(CARGO) run --release --locked --package e2e --bin scale
 
-reference: ## write the generated files anew: the CRD, the tables of the documentation
+reference: ## write the generated files anew: the CRDs, the tables of the documentation
 	$(CARGO) run --locked --quiet --package crds --bin crdgen >crds/wsroutes.yaml.new
 	mv crds/wsroutes.yaml.new crds/wsroutes.yaml
+	$(CARGO) run --locked --quiet --package crds --bin crdgen wspolicies >crds/wspolicies.yaml.new
+	mv crds/wspolicies.yaml.new crds/wspolicies.yaml
 	$(CARGO) build --locked --package controller --package proxy --bins
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package e2e --test reference
 	UPDATE_REFERENCE=1 $(CARGO) test --locked --quiet --package translate --test translation coverage

@@ -16,4 +16,5 @@ pub mod policy;
 pub mod quantity;
 pub mod reference;
 pub mod tls;
+pub mod wspolicy;
 pub mod wsroute;

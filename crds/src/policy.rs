@@ -202,6 +202,17 @@ impl PolicyPatch {
     }
 }
 
+impl PolicyPatch {
+    /// For a layer that stands in another object than the route: what it names is in that object's namespace, and
+    /// remarks about that name the object.
+    pub fn at_home_in(&mut self, namespace: &str, object: &str) {
+        if let Some(auth) = &mut self.auth {
+            auth.at_home_in(namespace, object);
+        }
+        self.upstream_tls.at_home_in(namespace, object);
+    }
+}
+
 impl TimeoutsPatch {
     fn merge(self, over: &Self) -> Self {
         Self {

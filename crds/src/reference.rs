@@ -8,10 +8,10 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use crate::annotations::{Annotation, Inert, NGINX, OWN, Support, table};
-use crate::{grammar, wsroute};
+use crate::{grammar, wspolicy, wsroute};
 
-/// It has the fields of `spec.policy`, which are not told twice.
-const RULE_POLICY: &str = "spec.rules[].policy";
+/// They have the fields of a WsRoute's `spec.policy`, which are not told twice.
+const POLICIES: [&str; 3] = ["spec.rules[].policy", "spec.defaults", "spec.overrides"];
 
 /// Every field of a WsRoute's `spec` and `status`, in the order of their names: type, default, and what it says.
 /// Required fields have `required` for a default.
@@ -21,6 +21,13 @@ pub fn wsroute_fields() -> String {
     for part in ["spec", "status"] {
         fields(&schema["properties"][part], part, &mut text);
     }
+    text
+}
+
+/// Every field of a WsPolicy's `spec`, as [`wsroute_fields`].
+pub fn wspolicy_fields() -> String {
+    let mut text = heading(["Field", "Type", "Default", "What it says"]);
+    fields(&wspolicy::schema()["properties"]["spec"], "spec", &mut text);
     text
 }
 
@@ -87,8 +94,8 @@ fn fields(schema: &Value, path: &str, text: &mut String) {
             (false, Some(stored)) => stored,
             (false, None) => told,
         };
-        if path == RULE_POLICY {
-            row(text, [&code(&path), "as `spec.policy`", &default, &doc]);
+        if POLICIES.contains(&&*path) {
+            row(text, [&code(&path), "as a WsRoute's `spec.policy`", &default, &doc]);
             continue;
         }
         row(text, [&code(&path), &kind(property), &default, &doc]);
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn every_row_has_as_many_cells_as_its_heading() {
-        for table in [wsroute_fields(), served_annotations(), other_annotations()] {
+        for table in [wsroute_fields(), wspolicy_fields(), served_annotations(), other_annotations()] {
             let width = |line: &str| line.replace(r"\|", "").matches('|').count();
             let expected = width(table.lines().next().unwrap());
             for line in table.lines() {

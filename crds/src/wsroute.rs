@@ -7,7 +7,7 @@
 //! Doc texts of fields are what `kubectl explain` shows and what the README's table of fields says.
 
 mod policy;
-mod schema;
+pub(crate) mod schema;
 mod status;
 
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;

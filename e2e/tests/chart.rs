@@ -53,21 +53,28 @@ fn the_chart_renders_as_it_was_reviewed() {
 }
 
 #[test]
-fn the_definition_of_wsroute_is_the_crates_own_and_stays_on_uninstall() {
-    let ours = fs::read_to_string(checkout().join("crds/wsroutes.yaml")).unwrap();
-    hold("charts/longhaul/files/wsroutes.yaml", &ours);
-    for helm in Helm::wanted_by("the chart's definition of WsRoute") {
+fn the_definitions_are_the_crates_own_and_stay_on_uninstall() {
+    let ours = ["wsroutes", "wspolicies"].map(|name| {
+        let ours = fs::read_to_string(checkout().join(format!("crds/{name}.yaml"))).unwrap();
+        hold(&format!("charts/longhaul/files/{name}.yaml"), &ours);
+        ours
+    });
+    for helm in Helm::wanted_by("the chart's definitions of WsRoute and WsPolicy") {
         let rendered = helm.template("lh", "net", &["--show-only", "templates/crd.yaml"]).unwrap();
-        let mut rendered = parsed(&rendered);
-        let metadata = rendered["metadata"].as_mapping_mut().unwrap();
-        let annotations = metadata.remove("annotations").unwrap();
-        assert_eq!(annotations["helm.sh/resource-policy"], "keep");
-        assert!(metadata.remove("labels").is_some());
-        assert!(
-            rendered == parsed(&ours),
-            "{}: the definition was changed on its way through the chart",
-            helm.name
-        );
+        let rendered = documents(&rendered);
+        assert_eq!(rendered.len(), ours.len());
+        for (rendered, ours) in rendered.iter().zip(&ours) {
+            let mut rendered = parsed(rendered);
+            let metadata = rendered["metadata"].as_mapping_mut().unwrap();
+            let annotations = metadata.remove("annotations").unwrap();
+            assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+            assert!(metadata.remove("labels").is_some());
+            assert!(
+                rendered == parsed(ours),
+                "{}: a definition was changed on its way through the chart",
+                helm.name
+            );
+        }
     }
 }
 

@@ -125,8 +125,14 @@ fn releases_come_and_go() {
             cluster.apply(&namespace, ROUTE).await.unwrap();
             done(&run("uninstall longhaul -n longhaul"));
             let left = traces(cluster, "longhaul").await;
-            let definition = "customresourcedefinition.apiextensions.k8s.io/wsroutes.longhaul.dev";
-            assert_eq!(left.iter().collect::<Vec<_>>(), [definition], "{}", with.name);
+            let definitions = ["wspolicies", "wsroutes"]
+                .map(|name| format!("customresourcedefinition.apiextensions.k8s.io/{name}.longhaul.dev"));
+            assert_eq!(
+                left.iter().collect::<Vec<_>>(),
+                definitions.iter().collect::<Vec<_>>(),
+                "{}",
+                with.name
+            );
             cluster.kubectl(&["get", "wsroute", "kept", "-n", &namespace]).await.unwrap();
 
             done(&run(&format!("install longhaul {CHART} -n longhaul")));
@@ -136,7 +142,7 @@ fn releases_come_and_go() {
             assert!(!said.success && said.error.contains("invalid ownership metadata"), "{}", said.error);
             done(&run(&format!("{other} --take-ownership")));
             done(&run("uninstall edge -n edge"));
-            cluster.kubectl(&["delete", definition]).await.unwrap();
+            cluster.kubectl(&["delete", &definitions[0], &definitions[1]]).await.unwrap();
         }
     });
 }
@@ -164,7 +170,7 @@ async fn may(cluster: &ControlPlane, account: &str, namespace: &str) -> BTreeSet
 }
 
 /// In each namespace that is read.
-const READS: [&str; 16] = [
+const READS: [&str; 18] = [
     "endpointslices.discovery.k8s.io list",
     "endpointslices.discovery.k8s.io watch",
     "events.events.k8s.io create",
@@ -178,6 +184,8 @@ const READS: [&str; 16] = [
     "secrets watch",
     "services list",
     "services watch",
+    "wspolicies.longhaul.dev list",
+    "wspolicies.longhaul.dev watch",
     "wsroutes.longhaul.dev list",
     "wsroutes.longhaul.dev watch",
     "wsroutes.longhaul.dev/status patch",
@@ -219,6 +227,14 @@ fn the_controller_may_do_what_the_documentation_says_and_no_more() {
         assert_eq!(may(cluster, "net:tenant", "net").await, set(&[&AMONG_REPLICAS]));
         assert_eq!(may(cluster, "net:tenant", "default").await, set(&[]));
         done(&helm(with, cluster, "uninstall lh -n net"));
-        cluster.kubectl(&["delete", "customresourcedefinition", "wsroutes.longhaul.dev"]).await.unwrap();
+        cluster
+            .kubectl(&[
+                "delete",
+                "customresourcedefinition",
+                "wsroutes.longhaul.dev",
+                "wspolicies.longhaul.dev",
+            ])
+            .await
+            .unwrap();
     });
 }

@@ -63,7 +63,8 @@ fn a_cluster_is_checked_and_explained() {
         let name = installation.name();
         installation.apply(&objects(name)).await.unwrap();
         let admin = cluster.kubeconfig();
-        let of = [&format!("--namespaces={name}"), &format!("--ingress-class={name}")].map(String::as_str);
+        let of = [format!("--namespaces={name}"), format!("--ingress-class={name}")];
+        let of = of.each_ref().map(String::as_str);
 
         let done = controller(&admin, &[&["check", "--format=json"], &of[..]].concat());
         assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));

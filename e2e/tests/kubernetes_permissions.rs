@@ -271,11 +271,11 @@ fn a_kind_that_may_not_be_watched_any_more_stays_as_it_was_and_is_followed_when_
             let mark = scene.mark();
             scene.roles.take(row).await;
             scene.cut();
+            let name = format!("beside-{}-{}", row.verbs[0], row.resource);
+            scene.apply(&name).await;
             for said in row.said {
                 scene.says(mark, said).await;
             }
-            let name = format!("beside-{}-{}", row.verbs[0], row.resource);
-            scene.apply(&name).await;
             scene.serves("first").await;
             open.echo("a tunnel does not notice").await.unwrap();
             scene.roles.give_back(row).await;

@@ -279,10 +279,12 @@ async fn taken_away_and_put_back(node: &Node, site: &Site<'_>) {
     release.helm(&["uninstall", "longhaul", "--wait", "--timeout=4m"]).await.unwrap();
     let left = async || {
         let left = traces(node, release).await;
-        ensure!(left == ["customresourcedefinition.apiextensions.k8s.io/wsroutes.longhaul.dev"], "{left:?}");
+        let kept = ["wspolicies", "wsroutes"]
+            .map(|name| format!("customresourcedefinition.apiextensions.k8s.io/{name}.longhaul.dev"));
+        ensure!(left == kept, "{left:?}");
         Ok(())
     };
-    eventually("nothing but the CRD", left).await.unwrap();
+    eventually("nothing but the CRDs", left).await.unwrap();
     assert_eq!(site.json(&["get", "wsroute", "live"]).await["metadata"]["name"], "live");
 
     release.install_again(&with(&BY_NODE_PORT, &[])).await.unwrap();

@@ -56,6 +56,11 @@ fn fields_of_a_wsroute() {
 }
 
 #[test]
+fn fields_of_a_wspolicy() {
+    hold("docs/policies.md", &[("fields", crds::reference::wspolicy_fields())]);
+}
+
+#[test]
 fn annotations() {
     let (served, others) = (crds::reference::served_annotations(), crds::reference::other_annotations());
     hold("docs/annotations.md", &[("served", served.clone()), ("others", others)]);

@@ -15,7 +15,7 @@ use translate::Object;
 
 use super::decode::Mistake;
 
-pub(super) use schema::check as check_wsroute;
+pub(super) use schema::{check_wspolicy, check_wsroute};
 
 /// What is wrong with an object of a built-in kind. The lines are not known here.
 pub(super) fn check(object: &Object) -> Vec<Mistake> {
@@ -26,7 +26,7 @@ pub(super) fn check(object: &Object) -> Vec<Mistake> {
         Object::Service(service) => service::check(service, &mut checker),
         Object::EndpointSlice(slice) => service::check_slice(slice, &mut checker),
         Object::Secret(secret) => check_secret(secret, &mut checker),
-        Object::WsRoute(_) => {}
+        Object::WsRoute(_) | Object::WsPolicy(_) => {}
     }
     // Of a Secret only keys are looked at.
     let about_key = matches!(object, Object::Secret(_));
@@ -44,7 +44,7 @@ pub(super) fn fill_in(object: &mut Object) {
         }
         // Status is not what whoever applies an object says of it.
         Object::WsRoute(route) if route.status.is_some() => Arc::make_mut(route).status = None,
-        Object::Ingress(_) | Object::IngressClass(_) | Object::WsRoute(_) => {}
+        Object::Ingress(_) | Object::IngressClass(_) | Object::WsRoute(_) | Object::WsPolicy(_) => {}
     }
 }
 

@@ -12,7 +12,7 @@
 //!   the kind it is about: the others go on.
 //!
 //! A kind is complete when each of its watches has listed once. A kind that may be missing is complete without:
-//! WsRoutes of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where only namespaces
+//! WsRoutes and WsPolicies of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where only namespaces
 //! are watched and reading them is not permitted. That permission is missing for another kind is no reason to show a
 //! world without it: nothing is published then, and proxies go on with what they have.
 
@@ -28,6 +28,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef};
+use crds::wspolicy::WsPolicy;
 use crds::wsroute::WsRoute;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -122,7 +123,8 @@ pub fn start(
     watches.start::<Service>(Kind::Service, None, Absence::Wait);
     watches.start::<EndpointSlice>(Kind::EndpointSlice, None, Absence::Wait);
     watches.start::<PartialObjectMeta<Secret>>(Kind::Secret, Some(SECRETS), Absence::Wait);
-    watches.start_routes();
+    watches.start_ours(Kind::WsRoute, &ApiResource::erase::<WsRoute>(&()));
+    watches.start_ours(Kind::WsPolicy, &ApiResource::erase::<WsPolicy>(&()));
     watches.start_classes();
     let incomplete = watches.started.into_iter().collect();
 
@@ -176,16 +178,15 @@ impl Watches<'_> {
         }
     }
 
-    /// `WsRoute`s are decoded one by one: one that is stored in another form must not hide the others.
-    fn start_routes(&mut self) {
-        let resource = ApiResource::erase::<WsRoute>(&());
+    /// Objects of our own kinds are decoded one by one: one that is stored in another form must not hide the others.
+    fn start_ours(&mut self, kind: Kind, resource: &ApiResource) {
         if self.scope.namespaces.is_empty() {
-            let api = Api::<DynamicObject>::all_with(self.client.clone(), &resource);
-            self.spawn(Kind::WsRoute, None, api, None, Absence::NoSuchKind);
+            let api = Api::<DynamicObject>::all_with(self.client.clone(), resource);
+            self.spawn(kind, None, api, None, Absence::NoSuchKind);
         }
         for namespace in &self.scope.namespaces {
-            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, &resource);
-            self.spawn(Kind::WsRoute, Some(namespace.clone()), api, None, Absence::NoSuchKind);
+            let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, resource);
+            self.spawn(kind, Some(namespace.clone()), api, None, Absence::NoSuchKind);
         }
     }
 

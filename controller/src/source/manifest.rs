@@ -10,6 +10,7 @@ use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::de::DeserializeOwned;
 use translate::{Kind, Object};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -180,7 +181,8 @@ fn item(node: &Node) -> Item {
     let decoded = match head.kind {
         Kind::Ingress => decode(node).map(Arc::new).map(Object::Ingress),
         Kind::IngressClass => decode(node).map(Arc::new).map(Object::IngressClass),
-        Kind::WsRoute => decode_wsroute(node),
+        Kind::WsRoute => decode_by_schema(node, admission::check_wsroute, Object::WsRoute),
+        Kind::WsPolicy => decode_by_schema(node, admission::check_wspolicy, Object::WsPolicy),
         Kind::Service => decode(node).map(Arc::new).map(Object::Service),
         Kind::EndpointSlice => decode(node).map(Arc::new).map(Object::EndpointSlice),
         Kind::Secret => decode(node).map(with_string_data).map(Arc::new).map(Object::Secret),
@@ -212,9 +214,13 @@ fn item(node: &Node) -> Item {
 }
 
 /// What the schema says of a field is clearer than what the type says, and it says it of all fields at once.
-fn decode_wsroute(node: &Node) -> Result<Object, Vec<Mistake>> {
-    let decoded = decode(node).map(Arc::new).map(Object::WsRoute);
-    let mut mistakes = admission::check_wsroute(node);
+fn decode_by_schema<T: DeserializeOwned>(
+    node: &Node,
+    check: fn(&Node) -> Vec<Mistake>,
+    object: fn(Arc<T>) -> Object,
+) -> Result<Object, Vec<Mistake>> {
+    let decoded = decode(node).map(Arc::new).map(object);
+    let mut mistakes = check(node);
     if mistakes.is_empty() {
         return decoded;
     }
@@ -344,7 +350,7 @@ fn foreign(object: ObjectRef, node: &Node, api_version: &str, known: Option<Kind
 fn version_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
-        Kind::WsRoute => "longhaul.dev/v1alpha1",
+        Kind::WsRoute | Kind::WsPolicy => "longhaul.dev/v1alpha1",
         Kind::Service | Kind::Secret => "v1",
         Kind::EndpointSlice => "discovery.k8s.io/v1",
     }
@@ -377,6 +383,7 @@ fn named(mut object: Object, reference: &ObjectRef) -> Object {
         Object::Ingress(object) => &mut Arc::make_mut(object).metadata,
         Object::IngressClass(object) => &mut Arc::make_mut(object).metadata,
         Object::WsRoute(object) => &mut Arc::make_mut(object).metadata,
+        Object::WsPolicy(object) => &mut Arc::make_mut(object).metadata,
         Object::Service(object) => &mut Arc::make_mut(object).metadata,
         Object::EndpointSlice(object) => &mut Arc::make_mut(object).metadata,
         Object::Secret(object) => &mut Arc::make_mut(object).metadata,

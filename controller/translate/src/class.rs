@@ -1,9 +1,14 @@
 //! Which objects are ours: by IngressClass, by the annotation that came before it, or by the default class.
 
-use std::collections::BTreeSet;
+pub(crate) mod parameters;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::diagnostic::ObjectRef;
+use crds::wspolicy::HostOwnership;
 use k8s_openapi::api::networking::v1::Ingress;
+
+pub(crate) use parameters::{ClassPolicy, Parameters};
 
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
@@ -19,6 +24,10 @@ pub(crate) const DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-defau
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
     ours: BTreeSet<String>,
+    /// What those of ours say of their routes, that name something.
+    parameters: BTreeMap<String, Parameters>,
+    /// The first of ours that is marked as the default.
+    default_name: Option<String>,
     others: BTreeSet<String>,
     /// Of these Ingresses are served, too.
     also: BTreeSet<String>,
@@ -32,9 +41,9 @@ pub(crate) struct Classes {
 
 /// How an object is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// It is of our class.
-    Ours,
+pub(crate) enum Taken<'a> {
+    /// It is of our class, of this name if there is one.
+    Ours(Option<&'a String>),
     /// It is another controller's, which serves it too.
     AsGuest,
 }
@@ -52,6 +61,8 @@ impl Classes {
     pub(crate) fn read(store: &Store, settings: &Settings, notes: &mut Notes) -> Self {
         let mut classes = Self {
             ours: BTreeSet::new(),
+            parameters: BTreeMap::new(),
+            default_name: None,
             others: BTreeSet::new(),
             also: settings.also_classes.clone(),
             default: DefaultClass::Absent,
@@ -66,16 +77,14 @@ impl Classes {
             let default = annotations.and_then(|annotations| annotations.get(DEFAULT_ANNOTATION));
             let default = default.is_some_and(|value| value == "true");
             if controller == Some(&settings.controller_name) && settings.serves_class(&name.name) {
-                classes.default = if default { DefaultClass::Ours } else { classes.default };
+                if default {
+                    classes.default = DefaultClass::Ours;
+                    classes.default_name.get_or_insert_with(|| name.name.clone());
+                }
                 classes.ours.insert(name.name.clone());
-                if spec.is_some_and(|spec| spec.parameters.is_some()) {
-                    notes.warn(remark(
-                        &ObjectRef::new("IngressClass", "", &*name.name),
-                        "spec.parameters",
-                        "NotServed",
-                        "parameters of a class are not served; its routes are served without them",
-                        "set them on each Ingress and WsRoute",
-                    ));
+                if let Some(named) = spec.and_then(|spec| spec.parameters.as_ref()) {
+                    let read = parameters::read(&name.name, named, store, notes);
+                    classes.parameters.insert(name.name.clone(), read);
                 }
             } else {
                 if default && classes.default == DefaultClass::Absent {
@@ -101,22 +110,25 @@ impl Classes {
 
     /// Whether an Ingress is ours. Those of no class are not: what came before the class existed must not be
     /// captured. Only the built-in class of standalone mode takes them, and who asks for it.
-    pub(crate) fn takes_ingress(
-        &self,
+    pub(crate) fn takes_ingress<'a>(
+        &'a self,
         object: &ObjectRef,
         ingress: &Ingress,
         notes: &mut Notes,
-    ) -> Option<Taken> {
+    ) -> Option<Taken<'a>> {
         let annotations = ingress.metadata.annotations.as_ref();
         let old = annotations.and_then(|annotations| annotations.get(OLD_ANNOTATION));
         let field = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_ref());
         let taken = match (old, field) {
-            (Some(name), _) | (None, Some(name)) if self.ours.contains(name) => Some(Taken::Ours),
-            (Some(name), _) | (None, Some(name)) => self.also.contains(name).then_some(Taken::AsGuest),
-            (None, None) => self.classless.then_some(Taken::Ours),
+            (Some(name), _) | (None, Some(name)) => match self.ours.get(name) {
+                Some(ours) => Some(Taken::Ours(Some(ours))),
+                None => self.also.contains(name).then_some(Taken::AsGuest),
+            },
+            (None, None) => self.classless.then(|| Taken::Ours(self.default_name.as_ref())),
         };
+        let is_ours = matches!(taken, Some(Taken::Ours(_)));
         match (old, field) {
-            (Some(old), Some(field)) if taken == Some(Taken::Ours) && old != field => notes.warn(remark(
+            (Some(old), Some(field)) if is_ours && old != field => notes.warn(remark(
                 object,
                 format!("metadata.annotations[{OLD_ANNOTATION}]"),
                 "ClassMismatch",
@@ -139,19 +151,19 @@ impl Classes {
     }
 
     /// Whether a WsRoute of this class is ours.
-    pub(crate) fn takes_ws_route(
-        &self,
+    pub(crate) fn takes_ws_route<'a>(
+        &'a self,
         object: &ObjectRef,
         class: Option<&String>,
         notes: &mut Notes,
-    ) -> bool {
+    ) -> Option<Taken<'a>> {
         match class {
-            Some(name) if self.ours.contains(name) => true,
             Some(name) => {
-                if !self.knows(name) && !self.blind {
+                let ours = self.ours.get(name);
+                if ours.is_none() && !self.knows(name) && !self.blind {
                     notes.warn(self.unknown(object, name));
                 }
-                false
+                ours.map(|name| Taken::Ours(Some(name)))
             }
             None => {
                 if self.default == DefaultClass::Absent && !self.blind {
@@ -163,9 +175,25 @@ impl Classes {
                         format!("name a class: {}", self.names()),
                     ));
                 }
-                self.default == DefaultClass::Ours
+                (self.default == DefaultClass::Ours).then(|| Taken::Ours(self.default_name.as_ref()))
             }
         }
+    }
+
+    /// What the class of an object says of its routes. Of another controller's class nothing is known.
+    pub(crate) fn parameters(&self, class: Option<&String>) -> Parameters {
+        class.and_then(|name| self.parameters.get(name)).cloned().unwrap_or_default()
+    }
+
+    /// Whether hosts belong to namespaces by any class.
+    pub(crate) fn own_hosts(&self) -> bool {
+        self.parameters.values().any(|parameters| parameters.ownership() == HostOwnership::Namespace)
+    }
+
+    /// The classes of which something else is said here than there.
+    pub(crate) fn with_other_parameters(&self, other: &Self) -> BTreeSet<String> {
+        let all = self.parameters.keys().chain(other.parameters.keys());
+        all.filter(|name| self.parameters.get(*name) != other.parameters.get(*name)).cloned().collect()
     }
 
     fn knows(&self, name: &str) -> bool {

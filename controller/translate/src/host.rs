@@ -1,6 +1,7 @@
 //! One host's routes: the order of precedence, who wins where two want the same, and the section that comes of it.
 
 pub(crate) mod canary;
+pub(crate) mod ownership;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,8 @@ pub(crate) struct Claimants<'a> {
     pub(crate) named: Vec<Claimant<'a>>,
     /// Those whose fallback stands for every host.
     pub(crate) everywhere: Vec<Claimant<'a>>,
+    /// The oldest object that names the host, for its routes or under tls.
+    pub(crate) oldest: Option<&'a Asked>,
 }
 
 /// What a host came to.
@@ -68,12 +71,17 @@ struct Candidate<'a> {
 pub(crate) fn arrange(
     host: &HostPattern,
     source: &HostPattern,
-    claimants: &Claimants<'_>,
+    mut claimants: Claimants<'_>,
     bound: Option<&Bound>,
 ) -> Arranged {
     let mut arranged = Arranged::default();
+    ownership::evict(source, &mut claimants.named, claimants.oldest, &mut arranged.tallies);
+    if host != source {
+        // What is borrowed is told where it is at home.
+        arranged.tallies.clear();
+    }
     let mut winners: BTreeMap<_, (usize, &Candidate<'_>)> = BTreeMap::new();
-    let candidates = candidates(source, claimants);
+    let candidates = candidates(source, &claimants);
     let (canaries, routes): (Vec<_>, Vec<_>) =
         candidates.iter().enumerate().partition(|(_, candidate)| candidate.route.is_canary());
     for (age, candidate) in routes {

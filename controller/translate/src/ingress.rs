@@ -15,14 +15,16 @@ use k8s_openapi::api::networking::v1::{
 };
 use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
+use crate::class::Parameters;
 use crate::draft::{
     self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Fallback, Owner, PortRef, Standing,
 };
 use crate::host::canary;
 use crate::policy::clients::{Clients, DraftClients};
+use crate::policy::layers;
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
-use crate::{conditions, policy, tls};
+use crate::{conditions, object, policy, tls};
 
 /// What `RouteId` calls the route of `spec.defaultBackend`.
 pub(crate) const DEFAULT_BACKEND: &str = "defaultBackend";
@@ -31,29 +33,38 @@ pub(crate) const DEFAULT_BACKEND: &str = "defaultBackend";
 const ANNOTATIONS: &str = "metadata.annotations";
 
 /// What an Ingress asks for: nothing, where its annotations say that it is no set of routes of its own.
-pub(crate) fn draft(owner: &Owner, ingress: &Ingress, settings: &Settings, notes: &mut Notes) -> Draft {
+pub(crate) fn draft(
+    owner: &Owner,
+    ingress: &Ingress,
+    (settings, class): (&Settings, &Parameters),
+    notes: &mut Notes,
+) -> Draft {
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = ingress.metadata.annotations.as_ref().unwrap_or(&none);
     let reading = annotations::read(annotations, &object, settings.nginx_annotations);
-    drafted(owner, ingress.spec.as_ref(), reading, settings, notes)
+    drafted(owner, ingress.spec.as_ref(), reading, (settings, class), notes)
 }
 
 fn drafted(
     owner: &Owner,
     spec: Option<&IngressSpec>,
     mut reading: annotations::Reading,
-    settings: &Settings,
+    (settings, class): (&Settings, &Parameters),
     notes: &mut Notes,
 ) -> Draft {
     for diagnostic in std::mem::take(&mut reading.diagnostics) {
         notes.note(diagnostic);
+    }
+    if let Some(why) = object::closed_by_class(class, &owner.reference(), notes) {
+        reading.closed.get_or_insert(why);
     }
     notes.rejected = reading.left_out.clone().or_else(|| reading.closed.clone());
     if reading.left_out.is_some() {
         return Draft::default();
     }
     let mut reader = Reader::new(owner, reading, notes);
+    reader.patch = layers::merged(class.policy(), &reader.patch, None);
     let empty = IngressSpec::default();
     let spec = spec.unwrap_or(&empty);
     if spec.rules.as_ref().is_none_or(Vec::is_empty) && spec.default_backend.is_none() {
@@ -533,7 +544,13 @@ mod tests {
         let owner =
             Owner::new("Ingress", &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta::default());
         let mut notes = Notes::default();
-        let draft = super::drafted(&owner, Some(&spec), reading, &Settings::default(), &mut notes);
+        let draft = super::drafted(
+            &owner,
+            Some(&spec),
+            reading,
+            (&Settings::default(), &Parameters::default()),
+            &mut notes,
+        );
         assert_eq!(draft.all_routes().count(), 2);
         (draft, notes)
     }

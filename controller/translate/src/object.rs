@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use crds::annotations;
 use crds::diagnostic::ObjectRef;
+use crds::wspolicy::HostOwnership;
 use snapshot::{CertificateKey, HostPattern};
 
 use crate::backends::{self, Target};
-use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION, Taken};
+use crate::class::{Classes, DEFAULT_ANNOTATION, OLD_ANNOTATION, Parameters, Taken};
 use crate::draft::{Claim, Draft, DraftRoute, Owner, Position};
 use crate::policy::auth::Surroundings;
 use crate::policy::clients::Clients;
@@ -33,6 +34,9 @@ pub(crate) struct Asked {
     pub(crate) generation: Option<i64>,
     /// It is another controller's, and is told nothing.
     pub(crate) silent: bool,
+    /// The class of ours that it is of.
+    pub(crate) class: Option<String>,
+    pub(crate) ownership: HostOwnership,
     pub(crate) draft: Draft,
     /// What it asks of each host that it names.
     pub(crate) claims: BTreeMap<HostPattern, Claim>,
@@ -56,27 +60,42 @@ pub(crate) fn read(
     settings: &Settings,
 ) -> Option<Result<Asked, Notes>> {
     let owner = Owner::new(object.kind().as_str(), object.metadata());
-    let (reference, mut notes, mut silent) = (owner.reference(), Notes::default(), false);
-    let draft = match object {
-        store::Object::Ingress(ingress) => {
-            let taken = classes.takes_ingress(&reference, ingress, &mut notes);
-            silent = taken == Some(Taken::AsGuest) && settings.also_class_status == StatusOf::Withheld;
-            taken.map(|_| ingress::draft(&owner, ingress, settings, &mut notes))
-        }
+    let (reference, mut notes) = (owner.reference(), Notes::default());
+    let taken = match object {
+        store::Object::Ingress(ingress) => classes.takes_ingress(&reference, ingress, &mut notes),
         store::Object::WsRoute(route) => {
-            let class = route.spec.ingress_class_name.as_ref();
-            let ours = classes.takes_ws_route(&reference, class, &mut notes);
-            ours.then(|| wsroute::draft(&owner, route, settings, &mut notes))
+            classes.takes_ws_route(&reference, route.spec.ingress_class_name.as_ref(), &mut notes)
         }
         _ => return None,
     };
-    Some(match draft {
-        Some(draft) => {
-            let (claims, generation) = (draft.claims(), object.metadata().generation);
-            Ok(Asked { owner: Arc::new(owner), reference, generation, silent, draft, claims, notes })
-        }
-        None => Err(notes),
-    })
+    let (class, silent) = match taken {
+        None => return Some(Err(notes)),
+        Some(Taken::Ours(class)) => (class, false),
+        Some(Taken::AsGuest) => (None, settings.also_class_status == StatusOf::Withheld),
+    };
+    let parameters = classes.parameters(class);
+    let around = (settings, &parameters);
+    let draft = match object {
+        store::Object::Ingress(ingress) => ingress::draft(&owner, ingress, around, &mut notes),
+        store::Object::WsRoute(route) => wsroute::draft(&owner, route, around, &mut notes),
+        _ => return None,
+    };
+    let (claims, generation) = (draft.claims(), object.metadata().generation);
+    let (owner, class, ownership) = (Arc::new(owner), class.cloned(), parameters.ownership());
+    Some(Ok(Asked { owner, reference, generation, silent, class, ownership, draft, claims, notes }))
+}
+
+/// Why all routes of an object close, where nobody can tell what its class says of them.
+pub(crate) fn closed_by_class(
+    parameters: &Parameters,
+    object: &ObjectRef,
+    notes: &mut Notes,
+) -> Option<String> {
+    let Parameters::Unknown(why) = parameters else { return None };
+    let message = format!("{why}; the routes answer 503");
+    let remedy = "the administrator of the class must create or correct what it names";
+    notes.note(remark(object, "spec.ingressClassName", "ParametersNotFound", message, remedy));
+    Some(why.to_string())
 }
 
 /// Follows the references. `problem` is what is wrong with a certificate.

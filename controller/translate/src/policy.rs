@@ -4,6 +4,7 @@ mod access;
 pub(crate) mod auth;
 pub(crate) mod clients;
 pub(crate) mod fields;
+pub(crate) mod layers;
 pub(crate) mod redirects;
 pub(crate) mod upstream_tls;
 

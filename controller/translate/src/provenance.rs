@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crds::annotations::{self, NGINX, OWN};
 use crds::diagnostic::ObjectRef;
 use crds::policy::PolicyPatch;
+use crds::wspolicy::WsPolicy;
 use crds::wsroute::{Policy, WsRoute};
 use k8s_openapi::api::networking::v1::Ingress;
 use serde::{Deserialize, Serialize};
@@ -75,17 +76,22 @@ pub fn provenance(
 ) -> Option<Provenance> {
     let owner = ObjectRef::new(&*route.owner.kind, &*route.owner.namespace, &*route.owner.name);
     let object = store.object(&owner)?;
-    let asked = asked(store, object, settings)?;
+    let classes = Classes::read(store, settings, &mut Notes::default());
+    let asked = object::read(object, &classes, settings)?.ok()?;
     let is = |draft: &DraftRoute| {
         draft.rule == route.rule && conditions::name(&draft.path, &draft.conditions) == route.matched
     };
     let (_, draft) = asked.draft.all_routes().find(|(_, draft)| is(draft))?;
     let mut layers = vec![Layer::of("built in", &policy::built_in(tls.is_some()))];
+    let class = classes.parameters(asked.class.as_ref());
+    let class = class.policy().map(|class| &class.written);
+    layers.extend(class.and_then(|class| of_class("class defaults", "defaults", class)));
     match object {
         Object::Ingress(object) => layers.extend(of_ingress(object, &owner, settings)),
         Object::WsRoute(object) => layers.extend(of_ws_route(object, &owner, &draft.rule)),
         _ => {}
     }
+    layers.extend(class.and_then(|class| of_class("class overrides", "overrides", class)));
     let merged = policy::built_in(tls.is_some()).merge(draft.patch.clone());
     Some(Provenance { field: draft.field.clone(), settings: attributed(&leaves(&merged), &layers) })
 }
@@ -137,17 +143,38 @@ fn of_ws_route(route: &WsRoute, owner: &ObjectRef, rule: &str) -> Vec<Layer> {
     of_object
         .into_iter()
         .chain(of_rule)
-        .map(|(name, field, policy)| {
-            let read = |policy: &Policy| leaves(&policy.read(owner, &field).0);
-            let whole = read(policy);
-            let written = serde_json::to_value(policy).unwrap_or_default();
-            let without = pointers(&written).into_iter().filter_map(|pointer| {
-                let fewer = without(&written, &pointer)?;
-                Some((format!("{field}.{}", pointer.join(".")), read(&fewer)))
-            });
-            Layer { name, fields: sources(&whole, without), leaves: whole }
-        })
+        .map(|(name, field, policy)| of_policy(name, &field, policy, |policy| policy.read(owner, &field).0))
         .collect()
+}
+
+/// One of the two layers of a class.
+fn of_class(name: &'static str, part: &str, class: &WsPolicy) -> Option<Layer> {
+    let own = |name: &Option<String>| name.clone().unwrap_or_default();
+    let object = ObjectRef::new("WsPolicy", own(&class.metadata.namespace), own(&class.metadata.name));
+    let policy = if part == "defaults" { &class.spec.defaults } else { &class.spec.overrides };
+    let within = format!("spec.{part}");
+    let field = format!("{object}: {within}");
+    let read = |policy: &Policy| {
+        let mut patch = policy.read(&object, &within).0;
+        patch.at_home_in(&object.namespace, &object.to_string());
+        patch
+    };
+    Some(of_policy(name, &field, policy.as_ref()?, read))
+}
+
+fn of_policy(
+    name: &'static str,
+    field: &str,
+    policy: &Policy,
+    read: impl Fn(&Policy) -> PolicyPatch,
+) -> Layer {
+    let whole = leaves(&read(policy));
+    let written = serde_json::to_value(policy).unwrap_or_default();
+    let without = pointers(&written).into_iter().filter_map(|pointer| {
+        let fewer = without(&written, &pointer)?;
+        Some((format!("{field}.{}", pointer.join(".")), leaves(&read(&fewer))))
+    });
+    Layer { name, fields: sources(&whole, without), leaves: whole }
 }
 
 impl Layer {

@@ -78,7 +78,7 @@ pub struct Conflict {
 }
 
 /// What reading one thing finds out: remarks, and what the conditions of its object say of them.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Notes {
     pub(crate) diagnostics: BTreeSet<Diagnostic>,
     /// Why none of the object is served as meant.
@@ -90,7 +90,7 @@ pub(crate) struct Notes {
 }
 
 /// What one host has of an object.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Matches that it asks for.
     pub(crate) wanted: usize,

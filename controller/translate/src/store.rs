@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crds::diagnostic::ObjectRef;
+use crds::wspolicy::WsPolicy;
 use crds::wsroute::WsRoute;
 use imbl::ordmap::DiffItem;
 use imbl::ordset::DiffItem as SetDiff;
@@ -15,6 +16,8 @@ use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use snapshot::CertificateKey;
 
+use crate::class::parameters;
+
 /// The kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -24,6 +27,8 @@ pub enum Kind {
     IngressClass,
     /// `longhaul.dev/v1alpha1`.
     WsRoute,
+    /// `longhaul.dev/v1alpha1`.
+    WsPolicy,
     /// `v1`.
     Service,
     /// `discovery.k8s.io/v1`.
@@ -34,8 +39,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 6] =
-        [Self::Ingress, Self::IngressClass, Self::WsRoute, Self::Service, Self::EndpointSlice, Self::Secret];
+    pub const ALL: [Self; 7] = [
+        Self::Ingress,
+        Self::IngressClass,
+        Self::WsRoute,
+        Self::WsPolicy,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+    ];
 
     /// As in `kind:` of a manifest.
     pub fn as_str(self) -> &'static str {
@@ -43,6 +55,7 @@ impl Kind {
             Self::Ingress => "Ingress",
             Self::IngressClass => "IngressClass",
             Self::WsRoute => "WsRoute",
+            Self::WsPolicy => "WsPolicy",
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
@@ -65,6 +78,8 @@ pub enum Object {
     IngressClass(Arc<IngressClass>),
     /// See [`Kind::WsRoute`].
     WsRoute(Arc<WsRoute>),
+    /// See [`Kind::WsPolicy`].
+    WsPolicy(Arc<WsPolicy>),
     /// See [`Kind::Service`].
     Service(Arc<Service>),
     /// See [`Kind::EndpointSlice`].
@@ -80,6 +95,7 @@ impl Object {
             Self::Ingress(_) => Kind::Ingress,
             Self::IngressClass(_) => Kind::IngressClass,
             Self::WsRoute(_) => Kind::WsRoute,
+            Self::WsPolicy(_) => Kind::WsPolicy,
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
@@ -98,6 +114,7 @@ impl Object {
             Self::Ingress(object) => &object.metadata,
             Self::IngressClass(object) => &object.metadata,
             Self::WsRoute(object) => &object.metadata,
+            Self::WsPolicy(object) => &object.metadata,
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
@@ -115,6 +132,7 @@ impl PartialEq for Object {
             (Self::Ingress(one), Self::Ingress(other)) => same(one, other),
             (Self::IngressClass(one), Self::IngressClass(other)) => same(one, other),
             (Self::WsRoute(one), Self::WsRoute(other)) => same(one, other),
+            (Self::WsPolicy(one), Self::WsPolicy(other)) => same(one, other),
             (Self::Service(one), Self::Service(other)) => same(one, other),
             (Self::EndpointSlice(one), Self::EndpointSlice(other)) => same(one, other),
             (Self::Secret(one), Self::Secret(other)) => same(one, other),
@@ -203,6 +221,10 @@ pub struct Store {
     ingresses: OrdMap<Name, Object>,
     ingress_classes: OrdMap<Name, Object>,
     ws_routes: OrdMap<Name, Object>,
+    ws_policies: OrdMap<Name, Object>,
+    /// Of those that a class names and that are missing or unsound, the last sound version: the one thing that a store
+    /// remembers.
+    last_sound_policies: OrdMap<Name, Object>,
     services: OrdMap<Name, Object>,
     endpoint_slices: OrdMap<Name, Object>,
     secrets: OrdMap<Name, Object>,
@@ -230,22 +252,21 @@ impl Store {
             Change::Upsert(object) => {
                 let name = Name::of(object.metadata());
                 self.absent.remove(&(object.kind(), name.clone()));
-                let of_kind = self.of_mut(object.kind());
-                if of_kind.get(&name) != Some(&object) {
+                if self.of(object.kind()).get(&name) != Some(&object) {
                     objects.push(object.reference());
-                    of_kind.insert(name, object);
+                    self.set(object.kind(), name, Some(object));
                 }
             }
             Change::Delete(reference) => {
                 let named = identity(&reference);
                 let was_there =
-                    named.as_ref().is_some_and(|(kind, name)| self.of_mut(*kind).remove(name).is_some());
+                    named.as_ref().is_some_and(|(kind, name)| self.set(*kind, name.clone(), None).is_some());
                 let was_absent = named.is_some_and(|named| self.absent.remove(&named).is_some());
                 objects.extend((was_there || was_absent).then_some(reference));
             }
             Change::Absent(reference) => {
                 let Some((kind, name)) = identity(&reference) else { return Touched::default() };
-                self.of_mut(kind).remove(&name);
+                self.set(kind, name.clone(), None);
                 objects.extend(self.absent.insert((kind, name)).is_none().then_some(reference));
             }
             Change::Replace(kind, all) => {
@@ -254,10 +275,7 @@ impl Store {
                 // Changed in place instead of replaced: so that the next store shares a past with this one.
                 for Difference { name, after, .. } in differences(kind, &self.of(kind).clone(), &next) {
                     objects.push(name.reference(kind));
-                    match after {
-                        Some(object) => drop(self.of_mut(kind).insert(name.clone(), object.clone())),
-                        None => drop(self.of_mut(kind).remove(name)),
-                    }
+                    self.set(kind, name.clone(), after.cloned());
                 }
             }
             Change::Synced(kind) => {
@@ -268,6 +286,36 @@ impl Store {
             }
         }
         Touched { objects, synced: false }
+    }
+
+    /// Puts an object in place of the one of its name, if any, which is returned.
+    fn set(&mut self, kind: Kind, name: Name, object: Option<Object>) -> Option<Object> {
+        let before = match object {
+            Some(object) => self.of_mut(kind).insert(name.clone(), object),
+            None => self.of_mut(kind).remove(&name),
+        };
+        match kind {
+            Kind::WsPolicy => self.remember(&name, before.clone()),
+            Kind::IngressClass if !self.last_sound_policies.is_empty() => {
+                let named = parameters::all_named(self);
+                let released = self.last_sound_policies.keys().filter(|name| !named.contains(name)).cloned();
+                for name in released.collect::<Vec<_>>() {
+                    self.last_sound_policies.remove(&name);
+                }
+            }
+            _ => {}
+        }
+        before
+    }
+
+    /// Keeps what a policy said before, where a class names it and what it says now cannot be kept.
+    fn remember(&mut self, name: &Name, before: Option<Object>) {
+        let sound = |object: &Object| as_policy(object).is_some_and(WsPolicy::is_sound);
+        if self.ws_policies.get(name).is_some_and(sound) || !parameters::all_named(self).contains(name) {
+            self.last_sound_policies.remove(name);
+        } else if let Some(before) = before.filter(sound) {
+            self.last_sound_policies.insert(name.clone(), before);
+        }
     }
 
     /// Every kind was complete once: what the store holds may be published.
@@ -302,10 +350,15 @@ impl Store {
         Kind::ALL.into_iter().flat_map(|kind| differences(kind, before.of(kind), self.of(kind))).chain(absent)
     }
 
-    /// The same classes, and no other objects.
+    /// The same classes with what they name, and no other objects.
     pub(crate) fn only_classes(&self) -> Self {
-        let (ingress_classes, on_demand) = (self.ingress_classes.clone(), self.on_demand.clone());
-        Self { ingress_classes, on_demand, ..Self::default() }
+        Self {
+            ingress_classes: self.ingress_classes.clone(),
+            ws_policies: self.ws_policies.clone(),
+            last_sound_policies: self.last_sound_policies.clone(),
+            on_demand: self.on_demand.clone(),
+            ..Self::default()
+        }
     }
 
     /// Whether both have the same classes, and the same kinds on demand.
@@ -323,6 +376,20 @@ impl Store {
             Object::IngressClass(class) => Some((name, &**class)),
             _ => None,
         })
+    }
+
+    pub(crate) fn ws_policy(&self, name: &Name) -> Option<&WsPolicy> {
+        as_policy(self.ws_policies.get(name)?)
+    }
+
+    /// What a policy said that cannot be kept any more, or is gone.
+    pub(crate) fn last_sound_policy(&self, name: &Name) -> Option<&WsPolicy> {
+        as_policy(self.last_sound_policies.get(name)?)
+    }
+
+    /// Whether both have the same policies of classes.
+    pub(crate) fn same_policies(&self, other: &Self) -> bool {
+        self.ws_policies.ptr_eq(&other.ws_policies) || self.ws_policies == other.ws_policies
     }
 
     pub(crate) fn service(&self, name: &Name) -> Option<&Service> {
@@ -351,6 +418,7 @@ impl Store {
             Kind::Ingress => &self.ingresses,
             Kind::IngressClass => &self.ingress_classes,
             Kind::WsRoute => &self.ws_routes,
+            Kind::WsPolicy => &self.ws_policies,
             Kind::Service => &self.services,
             Kind::EndpointSlice => &self.endpoint_slices,
             Kind::Secret => &self.secrets,
@@ -362,10 +430,18 @@ impl Store {
             Kind::Ingress => &mut self.ingresses,
             Kind::IngressClass => &mut self.ingress_classes,
             Kind::WsRoute => &mut self.ws_routes,
+            Kind::WsPolicy => &mut self.ws_policies,
             Kind::Service => &mut self.services,
             Kind::EndpointSlice => &mut self.endpoint_slices,
             Kind::Secret => &mut self.secrets,
         }
+    }
+}
+
+fn as_policy(object: &Object) -> Option<&WsPolicy> {
+    match object {
+        Object::WsPolicy(policy) => Some(policy),
+        _ => None,
     }
 }
 

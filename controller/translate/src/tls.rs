@@ -11,6 +11,7 @@ use snapshot::{Certificate, CertificateKey, HostPattern, HostTls, PrivateKey};
 
 use crate::absence::{self, Absence};
 use crate::draft::{DraftTls, Owner};
+use crate::object::Asked;
 use crate::policy::clients::Clients;
 use crate::report::{Conflict, Notes, Tally, remark};
 use crate::settings::Settings;
@@ -79,6 +80,17 @@ pub(crate) fn compare(
             Conflict { host: host.to_string(), path: "tls".into(), owner: theirs.owner.reference() };
         tally.conflict(&owner.reference(), &asked.field, conflict);
     }
+}
+
+/// Tells an object that a host's certificate is another namespace's to choose.
+pub(crate) fn evicted(host: &HostPattern, oldest: &Asked, asked: &Asked) -> Tally {
+    let mut tally = Tally::default();
+    for index in asked.claims.get(host).iter().flat_map(|claim| &claim.tls) {
+        let conflict =
+            Conflict { host: host.to_string(), path: "tls".into(), owner: oldest.reference.clone() };
+        tally.conflict(&asked.reference, &asked.draft.tls[*index].field, conflict);
+    }
+    tally
 }
 
 /// Whether a host has what is asked for. Who leaves something out asks for nothing in particular.

@@ -51,6 +51,9 @@ pub struct Translator {
     /// What the memo is of.
     store: Store,
     classes: Classes,
+    class_notes: Notes,
+    /// Hosts belonged to namespaces by a class in the translation before.
+    owned_hosts: bool,
     asked: BTreeMap<Arc<Owner>, Arc<Asked>>,
     resolved: BTreeMap<Arc<Owner>, Resolved>,
     owners: BTreeMap<ObjectRef, Arc<Owner>>,
@@ -133,6 +136,7 @@ impl Translator {
         self.read_services(&mut due);
         self.report(&due);
         self.want(due.wanted);
+        self.owned_hosts = self.classes.own_hosts();
         self.outcome.diagnostics = self.remarks.all.clone();
         self.outcome.clone()
     }
@@ -148,6 +152,7 @@ impl Translator {
             ..Self::default()
         };
         fresh.remarks.swap(None, Some(&notes));
+        fresh.class_notes = notes;
         let trusted_proxies = settings.trusted_proxies.clone();
         let proxy_protocol_from = IpNet::aggregate(&settings.proxy_protocol_from);
         let plain = Listener { trusted_proxies, proxy_protocol_from, default_certificate: None };
@@ -166,6 +171,9 @@ impl Translator {
     fn take(&mut self, store: &Store) -> Due {
         let mut due = Due::default();
         let before = std::mem::replace(&mut self.store, store.clone());
+        if !before.same_policies(store) {
+            self.read_classes(store, &mut due);
+        }
         for difference in store.differences(&before) {
             let name = difference.name;
             match difference.kind {
@@ -186,10 +194,25 @@ impl Translator {
                     due.wanted.insert((Kind::Secret, name.clone()));
                     self.due_to_hosts_with_authorities_of(name, &mut due);
                 }
-                Kind::IngressClass => {}
+                Kind::IngressClass | Kind::WsPolicy => {}
             }
         }
         due
+    }
+
+    /// What classes name differs: objects of those that say something else now are read again.
+    fn read_classes(&mut self, store: &Store, due: &mut Due) {
+        let mut notes = Notes::default();
+        let classes = Classes::read(store, self.settings(), &mut notes);
+        self.remarks.swap(Some(&self.class_notes), Some(&notes));
+        self.class_notes = notes;
+        let others = classes.with_other_parameters(&self.classes);
+        self.classes = classes;
+        let is_of = |asked: &Asked| asked.class.as_ref().is_some_and(|class| others.contains(class));
+        let objects = self.asked.values().filter(|asked| is_of(asked)).map(|asked| asked.reference.clone());
+        for object in objects.collect::<Vec<_>>() {
+            self.read(&object, store.object(&object), due);
+        }
     }
 
     fn due_to_those_who_name(&self, kind: Kind, name: &Name, due: &mut Due) {

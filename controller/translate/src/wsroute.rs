@@ -10,14 +10,21 @@ use crds::wsroute::{Match, PathKind, Policy, Rule, Tls, WsRoute};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use snapshot::{Conditions, HostPattern, PathMatch, Reach, Serves};
 
+use crate::class::{ClassPolicy, Parameters};
 use crate::draft::{self, Comparison, Draft, DraftBackend, DraftRoute, DraftTls, Owner, PortRef, Standing};
 use crate::policy::clients::{Clients, DraftClients};
+use crate::policy::layers;
 use crate::report::{Notes, remark};
 use crate::settings::Settings;
-use crate::{conditions, policy, tls};
+use crate::{conditions, object, policy, tls};
 
 /// What a WsRoute asks for.
-pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: &mut Notes) -> Draft {
+pub(crate) fn draft(
+    owner: &Owner,
+    route: &WsRoute,
+    (settings, class): (&Settings, &Parameters),
+    notes: &mut Notes,
+) -> Draft {
     let object = owner.reference();
     let none = BTreeMap::new();
     let annotations = route.metadata.annotations.as_ref().unwrap_or(&none);
@@ -25,8 +32,10 @@ pub(crate) fn draft(owner: &Owner, route: &WsRoute, settings: &Settings, notes: 
     for diagnostic in reading.diagnostics {
         notes.note(diagnostic);
     }
-    notes.rejected.clone_from(&reading.closed);
-    let mut reader = Reader { owner, object: &object, closed: reading.closed, patterns: 0, notes };
+    let closed = reading.closed.or(object::closed_by_class(class, &object, notes));
+    notes.rejected.clone_from(&closed);
+    let class = class.policy();
+    let mut reader = Reader { owner, object: &object, class, closed, patterns: 0, notes };
     let hosts = reader.hosts(&route.spec.hosts, "spec.hosts", &[HostPattern::Any]);
     let (tls, clients) = reader.tls(&route.spec.tls, &hosts, settings);
     let policy = reader.policy(route.spec.policy.as_ref(), "spec.policy");
@@ -47,6 +56,7 @@ const MOST_PATTERNS: usize = 256;
 struct Reader<'a> {
     owner: &'a Owner,
     object: &'a ObjectRef,
+    class: Option<&'a ClassPolicy>,
     closed: Option<String>,
     /// Regular expressions so far.
     patterns: usize,
@@ -98,7 +108,8 @@ impl Reader<'_> {
         policy: &PolicyPatch,
         again: bool,
     ) -> Vec<DraftRoute> {
-        let patch = policy.clone().merge(self.policy(rule.policy.as_ref(), &format!("{field}.policy")));
+        let of_rule = self.policy(rule.policy.as_ref(), &format!("{field}.policy"));
+        let patch = layers::merged(self.class, policy, Some(&of_rule));
         let mut broken = self.broken(rule, field, again).or_else(|| policy::unreadable(&patch.access));
         if let Some(Auth::Unusable(why)) = &patch.auth {
             broken.get_or_insert_with(|| why.clone());

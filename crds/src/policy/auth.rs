@@ -26,8 +26,11 @@ pub enum Auth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Basic {
-    /// A Secret in the object's namespace.
+    /// A Secret.
     pub secret: String,
+    /// The Secret's namespace. Absent: the object's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// How it holds them.
     pub form: UsersForm,
     /// What a browser shows when it asks.
@@ -52,6 +55,9 @@ pub enum UsersForm {
 pub struct External {
     /// Where it is.
     pub target: Target,
+    /// The namespace of a Service. Absent: the object's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// The method that it is asked with. Absent: GET. Said by annotations only.
     pub method: Option<String>,
     /// Fields of its answer that the backend gets, in lower case. Of the client's own none of these passes.
@@ -79,10 +85,23 @@ pub enum SetCookie {
     Always,
 }
 
+impl Auth {
+    /// Says where what it names is at home, and whose field it is that names it.
+    pub(super) fn at_home_in(&mut self, namespace: &str, object: &str) {
+        let (home, field) = match self {
+            Self::Basic(basic) => (&mut basic.namespace, &mut basic.field),
+            Self::External(external) => (&mut external.namespace, &mut external.field),
+            Self::None | Self::Unusable(_) => return,
+        };
+        *home = Some(namespace.to_owned());
+        *field = format!("{object}: {field}");
+    }
+}
+
 /// Where an authentication service is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Target {
-    /// A Service in the object's namespace.
+    /// A Service.
     Service {
         /// Its name.
         name: String,

@@ -51,11 +51,14 @@ pub enum Verify {
     Nothing,
 }
 
-/// A Secret in the object's namespace, and the field that names it.
+/// A Secret, and the field that names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecretName {
     /// Its name.
     pub name: String,
+    /// Its namespace. Absent: the object's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// The field.
     pub field: String,
 }
@@ -69,6 +72,14 @@ impl UpstreamTlsPatch {
     /// The Secrets that it names.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretName> {
         [&self.ca, &self.client, &self.both].into_iter().flatten()
+    }
+
+    /// Says where what it names is at home, and whose field it is that names it.
+    pub(super) fn at_home_in(&mut self, namespace: &str, object: &str) {
+        for secret in [&mut self.ca, &mut self.client, &mut self.both].into_iter().flatten() {
+            secret.namespace = Some(namespace.to_owned());
+            secret.field = format!("{object}: {}", secret.field);
+        }
     }
 
     /// Lays `over` on top of this layer.

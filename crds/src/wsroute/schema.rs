@@ -107,7 +107,7 @@ pub(super) fn of_cors(schema: &mut Schema) {
 
 /// Makes null mean "absent", as everywhere in Kubernetes where a field is not `nullable`: the API server drops it
 /// before it looks at any rule. And puts each paragraph of a doc text on one line, for `kubectl explain` to wrap.
-pub(super) fn tidy(schema: &mut Schema) {
+pub(crate) fn tidy(schema: &mut Schema) {
     let Some(schema) = schema.as_object_mut() else { return };
     unwrap_lines(schema);
     let Some(Value::Object(properties)) = schema.get_mut("properties") else { return };

@@ -101,10 +101,15 @@ impl ControlPlane {
 
     /// Installs the CRDs of this checkout and waits until objects of theirs can be stored.
     pub async fn install_crds(&self) -> Result<()> {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/wsroutes.yaml");
+        let files = [
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/wsroutes.yaml"),
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/wspolicies.yaml"),
+        ];
+        let files = ["-f", files[0], "-f", files[1]];
         // The schema is too long for the annotation that an ordinary apply leaves.
-        self.kubectl(&["apply", "--server-side", "-f", file]).await?;
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=20s", "-f", file]).await.map(|_| ())
+        self.kubectl(&[&["apply", "--server-side"], &files[..]].concat()).await?;
+        let wait = ["wait", "--for=condition=Established", "--timeout=20s"];
+        self.kubectl(&[&wait[..], &files[..]].concat()).await.map(|_| ())
     }
 
     pub(super) async fn ready(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A WsRoute against the schema of its own `CustomResourceDefinition`, as the API server checks it: types, bounds,
+//! A WsRoute or WsPolicy against the schema of its own `CustomResourceDefinition`, as the API server checks it: types, bounds,
 //! forms and words by a JSON-schema validator; keys of lists here; rules across fields by a CEL interpreter. Schema
 //! and rules are compiled once.
 //!
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use crds::diagnostic::quoted;
-use crds::{grammar, wsroute};
+use crds::{grammar, wspolicy, wsroute};
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{Draft, PatternOptions, ValidationError};
@@ -24,24 +24,37 @@ struct Compiled {
     rules: kube_cel::CompiledSchema,
 }
 
-static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
-    let schema = wsroute::schema();
-    let mut readable = schema.clone();
-    admit_both(&mut readable);
-    let options =
-        jsonschema::options().with_draft(Draft::Draft7).with_pattern_options(PatternOptions::regex());
-    let bounds = options.build(&readable).expect("the schema is checked in and tested");
-    Compiled { rules: kube_cel::compile_schema(&schema), schema, bounds }
-});
+static WSROUTE: LazyLock<Compiled> = LazyLock::new(|| Compiled::new(wsroute::schema()));
+static WSPOLICY: LazyLock<Compiled> = LazyLock::new(|| Compiled::new(wspolicy::schema()));
+
+impl Compiled {
+    fn new(schema: Value) -> Self {
+        let mut readable = schema.clone();
+        admit_both(&mut readable);
+        let options =
+            jsonschema::options().with_draft(Draft::Draft7).with_pattern_options(PatternOptions::regex());
+        let bounds = options.build(&readable).expect("the schema is checked in and tested");
+        Self { rules: kube_cel::compile_schema(&schema), schema, bounds }
+    }
+}
 
 thread_local! {
     /// Its functions are registered when it is made.
     static RULES: kube_cel::Validator = kube_cel::Validator::new();
 }
 
-/// What is wrong with a WsRoute. Rules across fields are asked only where each field is sound, as the API server does.
-pub(in super::super) fn check(node: &Node) -> Vec<Mistake> {
-    let compiled = &*COMPILED;
+/// What is wrong with a WsRoute.
+pub(in super::super) fn check_wsroute(node: &Node) -> Vec<Mistake> {
+    check(node, &WSROUTE)
+}
+
+/// What is wrong with a WsPolicy.
+pub(in super::super) fn check_wspolicy(node: &Node) -> Vec<Mistake> {
+    check(node, &WSPOLICY)
+}
+
+/// Rules across fields are asked only where each field is sound, as the API server does.
+fn check(node: &Node, compiled: &Compiled) -> Vec<Mistake> {
     let mut object = json(node);
     // Status is not what whoever applies an object says of it.
     if let Value::Object(object) = &mut object {

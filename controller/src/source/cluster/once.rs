@@ -7,6 +7,7 @@ use std::fmt::Debug;
 
 use anyhow::Context;
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use crds::wspolicy::WsPolicy;
 use crds::wsroute::WsRoute;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -34,17 +35,18 @@ pub async fn read(client: &Client, namespaces: &BTreeSet<String>) -> anyhow::Res
     let mut reading = Reading { client, namespaces, read: Manifests::default() };
     for kind in Kind::ALL {
         match kind {
-            Kind::Ingress => reading.namespaced::<Ingress>(kind, None, whole()).await?,
-            Kind::Service => reading.namespaced::<Service>(kind, None, whole()).await?,
-            Kind::EndpointSlice => reading.namespaced::<EndpointSlice>(kind, None, whole()).await?,
+            Kind::Ingress => reading.namespaced::<Ingress>(kind, None, whole(kind)).await?,
+            Kind::Service => reading.namespaced::<Service>(kind, None, whole(kind)).await?,
+            Kind::EndpointSlice => reading.namespaced::<EndpointSlice>(kind, None, whole(kind)).await?,
             // Whoever asks may look into them, and is gone in a moment.
             Kind::Secret => {
                 let keep = |secret: Secret| Ok(Some(prune::secret(secret)));
                 reading.namespaced::<Secret>(kind, Some(SECRETS), keep).await?;
             }
             Kind::WsRoute => reading.ours(kind, &ApiResource::erase::<WsRoute>(&())).await?,
+            Kind::WsPolicy => reading.ours(kind, &ApiResource::erase::<WsPolicy>(&())).await?,
             Kind::IngressClass => {
-                reading.list(kind, None, Api::<IngressClass>::all(client.clone()), None, whole()).await?;
+                reading.list(kind, None, Api::<IngressClass>::all(client.clone()), None, whole(kind)).await?;
             }
         }
     }
@@ -81,11 +83,11 @@ impl Reading<'_> {
     async fn ours(&mut self, kind: Kind, resource: &ApiResource) -> anyhow::Result<()> {
         if self.namespaces.is_empty() {
             let api = Api::<DynamicObject>::all_with(self.client.clone(), resource);
-            return self.list(kind, None, api, None, whole()).await;
+            return self.list(kind, None, api, None, whole(kind)).await;
         }
         for namespace in self.namespaces {
             let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), namespace, resource);
-            self.list(kind, Some(namespace), api, None, whole()).await?;
+            self.list(kind, Some(namespace), api, None, whole(kind)).await?;
         }
         Ok(())
     }
@@ -144,8 +146,8 @@ async fn pages<K: Clone + Debug + DeserializeOwned>(
 type Taken = Result<Option<Object>, Diagnostic>;
 
 /// A kind that is watched whole.
-fn whole<K: Watched>() -> impl Fn(K) -> Taken {
-    move |object| match object.keep("").sight? {
+fn whole<K: Watched>(kind: Kind) -> impl Fn(K) -> Taken {
+    move |object| match object.keep(kind, "").sight? {
         Sight::Whole(object) => Ok(Some(object)),
         Sight::Version(_) | Sight::Gone => Ok(None),
     }

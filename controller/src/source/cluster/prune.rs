@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use crds::wspolicy::WsPolicy;
 use crds::wsroute::{WsRoute, WsRouteStatus};
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -44,12 +45,12 @@ pub(super) trait Watched: Resource + Clone + Debug + DeserializeOwned + Send + S
     /// How much of it is watched.
     const PART: Part = Part::Whole;
 
-    /// Cuts an object down. `manager` is who we are where status is written.
-    fn keep(self, manager: &str) -> Kept;
+    /// Cuts an object of this kind down. `manager` is who we are where status is written.
+    fn keep(self, kind: Kind, manager: &str) -> Kept;
 }
 
 impl Watched for Ingress {
-    fn keep(mut self, manager: &str) -> Kept {
+    fn keep(mut self, _: Kind, manager: &str) -> Kept {
         let live = live(&self.metadata, manager, LiveStatus::of_ingress(&self));
         self.status = None;
         self.metadata = owner(self.metadata);
@@ -58,31 +59,48 @@ impl Watched for Ingress {
 }
 
 impl Watched for IngressClass {
-    fn keep(mut self, _: &str) -> Kept {
+    fn keep(mut self, _: Kind, _: &str) -> Kept {
         self.metadata = named(self.metadata);
         Kept { sight: Ok(Sight::Whole(Object::IngressClass(Arc::new(self)))), live: None }
     }
 }
 
-/// A `WsRoute`.
+/// One of our own kinds.
 impl Watched for DynamicObject {
-    fn keep(mut self, manager: &str) -> Kept {
-        let status = self.data.as_object_mut().and_then(|object| object.remove("status"));
-        // A status in a form that we do not know is one that we would write anew.
-        let status = status.and_then(|status| serde_json::from_value::<WsRouteStatus>(status).ok());
-        let live = live(&self.metadata, manager, LiveStatus::WsRoute(status.unwrap_or_default()));
-        let metadata = owner(self.metadata);
-        let spec = self.data.get_mut("spec").map(Value::take).unwrap_or_default();
-        let sight = match serde_json::from_value(spec) {
-            Ok(spec) => Ok(Sight::Whole(Object::WsRoute(Arc::new(WsRoute { metadata, spec, status: None })))),
-            Err(error) => Err(unreadable(&metadata, &error)),
-        };
-        Kept { sight, live: Some(live) }
+    fn keep(self, kind: Kind, manager: &str) -> Kept {
+        if kind == Kind::WsPolicy { ws_policy(self) } else { ws_route(self, manager) }
     }
 }
 
+fn ws_route(mut object: DynamicObject, manager: &str) -> Kept {
+    let status = object.data.as_object_mut().and_then(|object| object.remove("status"));
+    // A status in a form that we do not know is one that we would write anew.
+    let status = status.and_then(|status| serde_json::from_value::<WsRouteStatus>(status).ok());
+    let live = live(&object.metadata, manager, LiveStatus::WsRoute(status.unwrap_or_default()));
+    let metadata = owner(object.metadata);
+    let sight = match serde_json::from_value(spec(&mut object.data)) {
+        Ok(spec) => Ok(Sight::Whole(Object::WsRoute(Arc::new(WsRoute { metadata, spec, status: None })))),
+        Err(error) => Err(unreadable(Kind::WsRoute, &metadata, &error)),
+    };
+    Kept { sight, live: Some(live) }
+}
+
+fn ws_policy(mut object: DynamicObject) -> Kept {
+    let mut metadata = named(object.metadata);
+    metadata.annotations = None;
+    let sight = match serde_json::from_value(spec(&mut object.data)) {
+        Ok(spec) => Ok(Sight::Whole(Object::WsPolicy(Arc::new(WsPolicy { metadata, spec })))),
+        Err(error) => Err(unreadable(Kind::WsPolicy, &metadata, &error)),
+    };
+    Kept { sight, live: None }
+}
+
+fn spec(data: &mut Value) -> Value {
+    data.get_mut("spec").map(Value::take).unwrap_or_default()
+}
+
 impl Watched for Service {
-    fn keep(mut self, _: &str) -> Kept {
+    fn keep(mut self, _: Kind, _: &str) -> Kept {
         self.metadata = named(self.metadata);
         self.status = None;
         self.spec = self.spec.map(|spec| ServiceSpec {
@@ -96,7 +114,7 @@ impl Watched for Service {
 }
 
 impl Watched for EndpointSlice {
-    fn keep(mut self, _: &str) -> Kept {
+    fn keep(mut self, _: Kind, _: &str) -> Kept {
         let labels = self.metadata.labels.take().unwrap_or_default();
         self.metadata = named(self.metadata);
         self.metadata.labels = Some(labels.into_iter().filter(|(key, _)| key == SERVICE_NAME).collect());
@@ -115,7 +133,7 @@ impl Watched for EndpointSlice {
 impl Watched for PartialObjectMeta<Secret> {
     const PART: Part = Part::Metadata;
 
-    fn keep(self, _: &str) -> Kept {
+    fn keep(self, _: Kind, _: &str) -> Kept {
         let version = self.metadata.resource_version.unwrap_or_default();
         Kept { sight: Ok(Sight::Version(version)), live: None }
     }
@@ -166,11 +184,11 @@ fn live(metadata: &ObjectMeta, manager: &str, status: LiveStatus) -> Live {
     Live { uid: metadata.uid.clone().unwrap_or_default(), generation: metadata.generation, status, claimed }
 }
 
-fn unreadable(metadata: &ObjectMeta, error: &serde_json::Error) -> Diagnostic {
+fn unreadable(kind: Kind, metadata: &ObjectMeta, error: &serde_json::Error) -> Diagnostic {
     let (namespace, name) = (metadata.namespace.as_deref(), metadata.name.as_deref());
     Diagnostic {
         object: ObjectRef::new(
-            Kind::WsRoute.as_str(),
+            kind.as_str(),
             namespace.unwrap_or_default(),
             name.unwrap_or_default(),
         ),

@@ -131,6 +131,7 @@ pub(super) fn resource(kind: translate::Kind) -> &'static str {
         translate::Kind::Ingress => "ingresses.networking.k8s.io",
         translate::Kind::IngressClass => "ingressclasses.networking.k8s.io",
         translate::Kind::WsRoute => "wsroutes.longhaul.dev",
+        translate::Kind::WsPolicy => "wspolicies.longhaul.dev",
         translate::Kind::Service => "services",
         translate::Kind::EndpointSlice => "endpointslices.discovery.k8s.io",
         translate::Kind::Secret => "secrets",

@@ -309,7 +309,7 @@ impl<K: Watched> Watch<K> {
 
     fn keep(&self, object: K) -> ObjectSeen {
         let identity = reference(self.position.kind, &object);
-        let Kept { sight, live } = object.keep(&self.manager);
+        let Kept { sight, live } = object.keep(self.position.kind, &self.manager);
         let (sight, unreadable) = match sight {
             Ok(sight) => (sight, None),
             Err(diagnostic) => (Sight::Gone, Some(diagnostic)),

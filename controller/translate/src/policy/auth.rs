@@ -25,12 +25,19 @@ use crate::store::{Kind, Name, Store};
 /// What it names.
 pub(crate) fn references(auth: &Auth, owner: &Owner) -> Option<Reference> {
     match auth {
-        Auth::Basic(basic) => Some((Kind::Secret, Name::new(owner.namespace(), &basic.secret))),
-        Auth::External(External { target: Target::Service { name, .. }, .. }) => {
-            Some((Kind::Service, Name::new(owner.namespace(), name)))
+        Auth::Basic(basic) => {
+            Some((Kind::Secret, Name::new(home(basic.namespace.as_ref(), owner), &basic.secret)))
+        }
+        Auth::External(External { target: Target::Service { name, .. }, namespace, .. }) => {
+            Some((Kind::Service, Name::new(home(namespace.as_ref(), owner), name)))
         }
         Auth::External(_) | Auth::None | Auth::Unusable(_) => None,
     }
+}
+
+/// The namespace of what is named: that of the layer which names it, where that says one, else the object's own.
+fn home<'a>(namespace: Option<&'a String>, owner: &'a Owner) -> &'a str {
+    namespace.map_or(owner.namespace(), String::as_str)
 }
 
 /// What a route's way to come in depends on, beside the objects that it names.
@@ -100,8 +107,9 @@ fn target(
             };
             let (service, field) = (name.clone(), external.field.clone());
             let backend = DraftBackend { service, port, weight: 1, reach: Reach::default(), field };
-            let host = format!("{name}.{}", owner.namespace());
-            backends::resolve(&backend, owner.namespace(), store)
+            let namespace = home(external.namespace.as_ref(), owner);
+            let host = format!("{name}.{namespace}");
+            backends::resolve(&backend, namespace, store)
                 .map(|upstream| AuthTarget::Service { upstream, host, path: path.clone() })
                 .map_err(|problem| {
                     let message = problem.message.clone();
@@ -148,13 +156,13 @@ fn template(template: &Template) -> snapshot::Template {
 }
 
 fn basic(basic: &Basic, owner: &Owner, store: &Store, notes: &mut Notes) -> Result<snapshot::Auth, String> {
-    let (object, key) = (owner.reference(), format!("{}/{}", owner.namespace(), basic.secret));
+    let name = Name::new(home(basic.namespace.as_ref(), owner), &basic.secret);
+    let (object, key) = (owner.reference(), format!("{}/{}", name.namespace, name.name));
     let mut closed = |reason, message: String, remedy: &str| {
         let said = format!("{message}; the routes answer 503");
         notes.unresolved(reason, remark(&object, &*basic.field, reason, said, remedy));
         Err(message)
     };
-    let name = Name::new(owner.namespace(), &basic.secret);
     let Some(secret) = store.secret(&name) else {
         let remedy = match basic.form {
             UsersForm::File => "create it, with a file of htpasswd under its key auth",

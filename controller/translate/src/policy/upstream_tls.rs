@@ -23,7 +23,12 @@ pub(crate) fn references<'a>(
     patch: &'a UpstreamTlsPatch,
     owner: &'a Owner,
 ) -> impl Iterator<Item = Reference> + 'a {
-    patch.secrets().map(|secret| (Kind::Secret, Name::new(owner.namespace(), &secret.name)))
+    patch.secrets().map(|secret| (Kind::Secret, name(secret, owner)))
+}
+
+/// Where the layer that names it says nothing else, it is in the object's namespace.
+fn name(named: &SecretName, owner: &Owner) -> Name {
+    Name::new(named.namespace.as_deref().unwrap_or(owner.namespace()), &named.name)
 }
 
 /// How TLS is spoken to these upstreams of a route, if it is; or why the route must answer 503.
@@ -115,7 +120,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn secret(&self, named: &SecretName, notes: &mut Notes) -> Result<&'a Secret, String> {
-        let name = Name::new(self.owner.namespace(), &named.name);
+        let name = name(named, self.owner);
         self.store.secret(&name).ok_or_else(|| {
             let remedy = "create it, with what is asked for: ca.crt, or tls.crt and tls.key";
             let Absence { reason, message, remedy } = absence::of(Kind::Secret, &name, self.store, remedy);
@@ -151,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     fn key(&self, named: &SecretName) -> String {
-        format!("{}/{}", self.owner.namespace(), named.name)
+        name(named, self.owner).certificate().to_string()
     }
 
     fn close(

@@ -11,6 +11,8 @@ fn world(objects: &[Value]) -> (Store, Settings) {
     for object in objects {
         let object = match object["kind"].as_str() {
             Some("Ingress") => Object::Ingress(serde_json::from_value(object.clone()).unwrap()),
+            Some("IngressClass") => Object::IngressClass(serde_json::from_value(object.clone()).unwrap()),
+            Some("WsPolicy") => Object::WsPolicy(serde_json::from_value(object.clone()).unwrap()),
             _ => Object::WsRoute(serde_json::from_value(object.clone()).unwrap()),
         };
         store.apply(Change::Upsert(object));
@@ -60,6 +62,28 @@ fn an_annotation_lies_on_what_is_built_in() {
     let idle = "timeouts.idle=\"5m\" < annotations: metadata.annotations[longhaul.dev/idle-timeout]: \"5m\" < \
                 built in: : \"1h\"";
     assert_eq!(lines, [idle]);
+}
+
+#[test]
+fn a_class_lies_below_and_above() {
+    let named = json!({
+        "apiGroup": "longhaul.dev", "kind": "WsPolicy", "name": "all", "namespace": "ops", "scope": "Namespace",
+    });
+    let class = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IngressClass", "metadata": {"name": "longhaul"},
+        "spec": {"controller": "longhaul.dev/ingress-controller", "parameters": named},
+    });
+    let policy = json!({
+        "apiVersion": "longhaul.dev/v1alpha1", "kind": "WsPolicy", "metadata": {"name": "all", "namespace": "ops"},
+        "spec": {"defaults": {"timeouts": {"idle": "2h"}}, "overrides": {"timeouts": {"send": "9s"}}},
+    });
+    let own = json!({"longhaul.dev/idle-timeout": "5m", "longhaul.dev/send-timeout": "1s"});
+    let (_, lines) = said(&[class, policy, ingress(&own)]);
+    let idle = "timeouts.idle=\"5m\" < annotations: metadata.annotations[longhaul.dev/idle-timeout]: \"5m\" < class \
+                defaults: WsPolicy ops/all: spec.defaults.timeouts.idle: \"2h\" < built in: : \"1h\"";
+    let send = "timeouts.send=\"9s\" < class overrides: WsPolicy ops/all: spec.overrides.timeouts.send: \"9s\" < \
+                annotations: metadata.annotations[longhaul.dev/send-timeout]: \"1s\" < built in: : \"1m\"";
+    assert_eq!(lines, [idle, send]);
 }
 
 #[test]

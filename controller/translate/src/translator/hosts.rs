@@ -7,7 +7,8 @@ use snapshot::{HostPattern, Key, Section, UpstreamId};
 
 use super::{Due, Translator, forget};
 use crate::draft::Owner;
-use crate::host::{self, Arranged, Claimant, Claimants};
+use crate::host::{self, Arranged, Claimant, Claimants, ownership};
+use crate::object::Asked;
 use crate::report::Tally;
 use crate::store::Name;
 use crate::tls::{self, Bound};
@@ -31,13 +32,34 @@ pub(super) struct HostMemo {
 
 impl Translator {
     pub(super) fn bind(&mut self, due: &mut Due) {
+        if self.classes.own_hosts() || self.owned_hosts {
+            self.due_together(due);
+        }
         for (host, changed) in std::mem::take(&mut due.bindings) {
+            let Some(memo) = self.bindings.get(&host) else { continue };
+            let oldest = self.oldest(&host);
+            let yields = |owner: &Arc<Owner>| {
+                let asked = self.asked.get(owner);
+                asked.zip(oldest).is_some_and(|(asked, oldest)| ownership::yields(asked, oldest))
+            };
+            let first = memo.users.iter().find(|owner| !yields(owner));
+            let by = first.and_then(|owner| self.first_wish(owner, &host));
+            let evicted: BTreeMap<_, _> = memo
+                .users
+                .iter()
+                .filter(|owner| yields(owner))
+                .filter_map(|owner| {
+                    Some((owner.clone(), tls::evicted(&host, oldest?, self.asked.get(owner)?)))
+                })
+                .collect();
             let Some(mut memo) = self.bindings.remove(&host) else { continue };
-            let by = memo.users.first().and_then(|owner| self.first_wish(owner, &host));
             // Unless the winner is another, only those who changed can be told something else.
             let users = if memo.by == by { changed } else { memo.users.union(&changed).cloned().collect() };
             for owner in users {
-                let tally = by.as_ref().and_then(|by| self.tls_tally(&host, by, &owner));
+                let tally = match evicted.get(&owner) {
+                    Some(tally) => Some(tally.clone()),
+                    None => by.as_ref().and_then(|by| self.tls_tally(&host, by, &owner)),
+                };
                 self.swap_tally(&mut memo.tallies, owner, tally, due);
             }
             if memo.by != by {
@@ -136,8 +158,9 @@ impl Translator {
         let claimants = Claimants {
             named: wanted.into_iter().flatten().filter_map(|owner| self.claimant(owner)).collect(),
             everywhere: self.everywhere.iter().filter_map(|owner| self.claimant(owner)).collect(),
+            oldest: self.oldest(&source),
         };
-        let mut arranged = host::arrange(pattern, &source, &claimants, bound.as_ref());
+        let mut arranged = host::arrange(pattern, &source, claimants, bound.as_ref());
         let section = Section::Host(host::section(&mut arranged, bound.map(|bound| bound.tls)));
         self.put(Key::Host(pattern.clone()), &section);
         self.swap(pattern, arranged, due);
@@ -202,6 +225,25 @@ impl Translator {
             }
         }
         due.services.insert(service);
+    }
+
+    /// The oldest object that names a host.
+    fn oldest(&self, host: &HostPattern) -> Option<&Asked> {
+        let routes = self.wanted.get(host).and_then(BTreeSet::first);
+        let tls = self.bindings.get(host).and_then(|memo| memo.users.first());
+        let owner = routes.into_iter().chain(tls).min()?;
+        self.asked.get(owner).map(|asked| &**asked)
+    }
+
+    /// Where hosts belong to namespaces, whose a host is decides about its routes and its certificate alike.
+    fn due_together(&self, due: &mut Due) {
+        let bound: Vec<_> =
+            due.hosts.iter().filter(|host| self.bindings.contains_key(*host)).cloned().collect();
+        due.hosts.extend(due.bindings.keys().filter(|host| self.wanted.contains_key(*host)).cloned());
+        for host in bound {
+            let users = self.bindings[&host].users.iter().cloned();
+            due.bindings.entry(host).or_default().extend(users);
+        }
     }
 
     fn claimant(&self, owner: &Arc<Owner>) -> Option<Claimant<'_>> {

@@ -117,6 +117,7 @@ pub(crate) fn object(mut value: Value) -> Object {
         Kind::Ingress => Object::Ingress(read(value)),
         Kind::IngressClass => Object::IngressClass(read(value)),
         Kind::WsRoute => Object::WsRoute(read(value)),
+        Kind::WsPolicy => Object::WsPolicy(read(value)),
         Kind::Service => Object::Service(read(value)),
         Kind::EndpointSlice => Object::EndpointSlice(read(value)),
         Kind::Secret => {

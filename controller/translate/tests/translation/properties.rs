@@ -242,6 +242,35 @@ fn ingress_class() -> impl Strategy<Value = Value> {
     })
 }
 
+/// What classes say of their routes, sound or not, and classes that name it.
+fn class_settings() -> impl Strategy<Value = Object> {
+    let access = prop_oneof![Just(json!(["10.0.0.0/8"])), Just(json!(["x"]))];
+    let ownership = proptest::sample::select(&["Shared", "Namespace"]);
+    let secret = maybe(name().prop_map(|name| json!({"basic": {"secretName": name}})));
+    let policy = (access, ownership, secret).prop_map(|(allow, ownership, auth)| {
+        let spec = json!({
+            "defaults": {"limits": {"bodySize": "1k"}, "auth": auth}, "overrides": {"access": {"allow": allow}},
+            "hostOwnership": ownership,
+        });
+        json!({
+            "apiVersion": "longhaul.dev/v1alpha1", "kind": "WsPolicy",
+            "metadata": {"name": "p", "namespace": "a"}, "spec": spec,
+        })
+    });
+    let named = prop_oneof![
+        3 => Just(json!({
+            "apiGroup": "longhaul.dev", "kind": "WsPolicy", "name": "p", "namespace": "a", "scope": "Namespace",
+        })),
+        1 => Just(json!({"kind": "Other", "name": "p"})),
+        1 => Just(Value::Null),
+    ];
+    let class = named.prop_map(|parameters| {
+        let spec = json!({"controller": "longhaul.dev/ingress-controller", "parameters": parameters});
+        json!({"kind": "IngressClass", "metadata": {"name": "ours"}, "spec": spec})
+    });
+    prop_oneof![3 => policy, 1 => class].prop_map(object)
+}
+
 fn any_object() -> impl Strategy<Value = Object> {
     prop_oneof![
         4 => ingress(),
@@ -268,11 +297,17 @@ fn objects() -> impl Strategy<Value = Vec<Object>> {
 /// Changes of one or a few objects at once: versions that follow one another, deletions, and now and then a whole kind
 /// anew.
 fn steps() -> impl Strategy<Value = Vec<Vec<Change>>> {
+    // A policy that goes leaves a trace, so it is here only.
+    let any_object = || prop_oneof![8 => any_object().boxed(), 1 => class_settings().boxed()].boxed();
     let gone = any_object().prop_map(|object| Change::Delete(object.reference()));
+    let absent = (name(), name())
+        .prop_map(|(namespace, name)| Change::Absent(ObjectRef::new("Secret", namespace, name)));
+    let demand = prop_oneof![3 => absent, 1 => Just(Change::OnDemand(Kind::Secret))];
     let kind = proptest::sample::select(&Kind::ALL);
     let replaced = (kind, proptest::collection::vec(any_object(), 0..12))
         .prop_map(|(kind, objects)| Change::Replace(kind, objects));
-    let change = prop_oneof![12 => any_object().prop_map(Change::Upsert), 4 => gone, 1 => replaced];
+    let change =
+        prop_oneof![12 => any_object().prop_map(Change::Upsert), 4 => gone, 1 => replaced, 1 => demand];
     let step = proptest::collection::vec(change, 1..4);
     let first = objects().prop_map(|objects| objects.into_iter().map(Change::Upsert).collect());
     (first, proptest::collection::vec(step, 0..24)).prop_map(|(first, mut steps): (Vec<_>, Vec<_>)| {

@@ -187,6 +187,7 @@ fn ours_of<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Option<Aut
     };
     if let Some(target) = target {
         return Some(Auth::External(External {
+            namespace: None,
             target,
             method: None,
             response_headers: value("auth-response-headers").map_or(Ok(Vec::new()), names).ok()?,
@@ -200,6 +201,7 @@ fn ours_of<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Option<Aut
     let secret = value(way)?;
     let realm = value("auth-basic-realm").unwrap_or(REALM);
     Some(Auth::Basic(Basic {
+        namespace: None,
         secret: secret.into(),
         form: UsersForm::File,
         realm: realm.into(),
@@ -238,6 +240,7 @@ fn theirs_of<'a>(
         return None;
     }
     Some(Auth::Basic(Basic {
+        namespace: None,
         secret: name.into(),
         form: value("auth-secret-type").map_or(Ok(UsersForm::File), form).ok()?,
         // ingress-nginx's own default.
@@ -256,6 +259,7 @@ fn their_service<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Opti
         Template::of_page(page).map(|url| SignIn { url, parameter })
     });
     Some(Auth::External(External {
+        namespace: None,
         target: Target::Url(address(value(way)?)?),
         method: value("auth-method").map(str::to_owned),
         response_headers: value("auth-response-headers").map_or(Ok(Vec::new()), names).ok()?,

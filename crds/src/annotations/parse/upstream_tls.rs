@@ -74,7 +74,7 @@ pub(in super::super) fn nginx_secret(text: &str) -> Parsed {
     if !grammar::LABEL.holds(namespace) || !sound(name) {
         return Err(GRAMMAR);
     }
-    let both = Some(SecretName { name: text.to_owned(), field: field(NGINX, BOTH) });
+    let both = Some(SecretName { namespace: None, name: text.to_owned(), field: field(NGINX, BOTH) });
     Ok(of(UpstreamTlsPatch { both, ..UpstreamTlsPatch::default() }))
 }
 
@@ -170,7 +170,7 @@ fn secret(text: &str, prefix: &str, name: &str) -> Result<SecretName, Malformed>
             remedy: "write the name of a Secret in this namespace",
         });
     }
-    Ok(SecretName { name: text.to_owned(), field: field(prefix, name) })
+    Ok(SecretName { namespace: None, name: text.to_owned(), field: field(prefix, name) })
 }
 
 fn sound(name: &str) -> bool {

@@ -5,7 +5,7 @@ use crate::policy::auth::{Auth, Basic, External, ServicePort, Target, Url, Users
 
 fn basic(secret: &str, form: UsersForm, realm: &str, field: &str) -> Auth {
     let field = format!("metadata.annotations[{field}]");
-    Auth::Basic(Basic { secret: secret.into(), form, realm: realm.into(), field })
+    Auth::Basic(Basic { secret: secret.into(), namespace: None, form, realm: realm.into(), field })
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::wsroute::Policy;
 const PROTOCOL: (&str, &str) = ("nginx.ingress.kubernetes.io/backend-protocol", "HTTPS");
 
 fn secret(name: &str, key: &str) -> Option<SecretName> {
-    Some(SecretName { name: name.into(), field: format!("metadata.annotations[{key}]") })
+    Some(SecretName { namespace: None, name: name.into(), field: format!("metadata.annotations[{key}]") })
 }
 
 fn patch(annotations: &[(&str, &str)]) -> UpstreamTlsPatch {

@@ -95,6 +95,7 @@ impl Reader<'_> {
     fn basic(&mut self, basic: &BasicAuth) -> Result<auth::Auth, String> {
         let realm = basic.realm.as_deref().unwrap_or(REALM);
         Ok(auth::Auth::Basic(auth::Basic {
+            namespace: None,
             secret: self.sound("auth.basic.secretName", &basic.secret_name, &grammar::OBJECT_NAME)?,
             form: UsersForm::File,
             realm: self.sound("auth.basic.realm", realm, &grammar::FIELD_VALUE)?,
@@ -130,6 +131,7 @@ impl Reader<'_> {
             }
         };
         Ok(auth::Auth::External(auth::External {
+            namespace: None,
             target,
             method: None,
             response_headers: self.passed(&external.response_headers)?,

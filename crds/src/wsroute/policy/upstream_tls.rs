@@ -46,7 +46,11 @@ impl Reader<'_> {
             let Some(text) = text else { return Ok(None) };
             let name = format!("upstreamTLS.{name}");
             let read = self.sound(&name, text, &grammar::OBJECT_NAME)?;
-            Ok::<_, String>(Some(SecretName { name: read, field: format!("{}.{name}", self.field) }))
+            Ok::<_, String>(Some(SecretName {
+                namespace: None,
+                name: read,
+                field: format!("{}.{name}", self.field),
+            }))
         };
         let ca = secret("caSecretName", ca_secret_name)?;
         let client = secret("clientSecretName", client_secret_name)?;

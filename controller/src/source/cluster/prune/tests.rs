@@ -7,7 +7,7 @@ use translate::Change;
 use super::*;
 
 fn kept<K: Watched>(object: Value) -> Kept {
-    serde_json::from_value::<K>(object).unwrap().keep("longhaul.dev/default.longhaul")
+    serde_json::from_value::<K>(object).unwrap().keep(Kind::WsRoute, "longhaul.dev/default.longhaul")
 }
 
 fn shown(kept: &Kept) -> Value {
@@ -20,6 +20,7 @@ fn show(object: &Object) -> Value {
         Object::Ingress(object) => serde_json::to_value(object),
         Object::IngressClass(object) => serde_json::to_value(object),
         Object::WsRoute(object) => serde_json::to_value(object),
+        Object::WsPolicy(object) => serde_json::to_value(object),
         Object::Service(object) => serde_json::to_value(object),
         Object::EndpointSlice(object) => serde_json::to_value(object),
         Object::Secret(object) => serde_json::to_value(object),
@@ -162,4 +163,23 @@ fn a_written_status_is_no_change_of_the_object() {
     assert!(!store.apply(object(json!({}), "1")).is_empty());
     let written = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}});
     assert!(store.apply(object(written, "2")).is_empty());
+}
+
+#[test]
+fn a_policy_of_classes_keeps_its_spec() {
+    let given = |overrides: Value| {
+        let spec = json!({"overrides": overrides, "hostOwnership": "Namespace"});
+        let object = json!({
+            "apiVersion": "longhaul.dev/v1alpha1", "kind": "WsPolicy", "metadata": metadata(), "spec": spec,
+        });
+        let object: DynamicObject = serde_json::from_value(object).unwrap();
+        object.keep(Kind::WsPolicy, "longhaul.dev/default.longhaul")
+    };
+    let kept = given(json!({"accessLog": false}));
+    assert!(kept.live.is_none());
+    let shown = shown(&kept);
+    assert_eq!(shown["spec"], json!({"overrides": {"accessLog": false}, "hostOwnership": "Namespace"}));
+    assert_eq!(shown["metadata"], json!({"name": "x", "namespace": "d"}));
+    let diagnostic = given(json!({"accessLog": "no"})).sight.unwrap_err();
+    assert_eq!(diagnostic.object, ObjectRef::new("WsPolicy", "d", "x"));
 }
