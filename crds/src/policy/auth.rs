@@ -70,7 +70,7 @@ pub struct External {
 }
 
 /// When the cookies of an authentication service go with the answer to the request that it was asked about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum SetCookie {
     /// Where the answer is no error.
     #[default]

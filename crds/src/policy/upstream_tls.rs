@@ -1,13 +1,17 @@
 //! How backends are spoken to: in the clear or over TLS, and what they must prove then.
 
+use serde::Serialize;
+
 use crate::tls::TlsVersion;
 
 /// What one layer says about TLS to backends.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct UpstreamTlsPatch {
     /// What is spoken. Absent: TLS where it is [meant](Self::meant), else what the Service's port says.
     pub protocol: Option<Protocol>,
     /// Something is said that means TLS, unless the protocol says otherwise.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub meant: bool,
     /// Whether certificates of backends are verified. Absent: they are.
     pub verify: Option<Verify>,
@@ -28,7 +32,7 @@ pub struct UpstreamTlsPatch {
 }
 
 /// What is spoken to backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Protocol {
     /// HTTP in the clear.
     Http,
@@ -39,7 +43,7 @@ pub enum Protocol {
 }
 
 /// What is asked of the certificates of backends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Verify {
     /// An authority has signed them.
     Certificates,
@@ -48,7 +52,7 @@ pub enum Verify {
 }
 
 /// A Secret in the object's namespace, and the field that names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SecretName {
     /// Its name.
     pub name: String,
