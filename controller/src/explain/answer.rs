@@ -1,11 +1,11 @@
 //! What a client would get, and what is looked at before: in the order in which the proxy looks.
 
 use routing::Request;
-use routing::access::Access;
+use routing::access::{Access, Entry, ProofAsked};
 use serde::{Deserialize, Serialize};
 use snapshot::{
-    Action, Auth, AuthTarget, Certificate, CertificateKey, HostPattern, Key, ListenerName, LocationPart,
-    Redirect, RedirectTo, Route, Section, Serves,
+    Action, Auth, AuthTarget, Certificate, CertificateKey, ClientCertificates, ClientMode, HostPattern, Key,
+    ListenerName, LocationPart, PathMatch, Redirect, RedirectTo, Route, Section, Serves,
 };
 
 use super::routes::Found;
@@ -110,6 +110,9 @@ fn walk(
     if asked.question.scheme == Scheme::Http {
         way.look("redirect to TLS", over_tls(world, asked, found, route))?;
     }
+    if let Some(asks) = clients(world, found) {
+        way.look("client certificate", certified(asked, route, &asks))?;
+    }
     way.look("configuration", closed(route))?;
     let access = Access::new(route.access.clone());
     way.look("client", client(asked, route, &access))?;
@@ -122,7 +125,9 @@ fn walk(
     }
     elsewhere(asked, route)?;
     let mut outcome = Outcome::Forwarded;
-    if let Some(auth) = &route.auth {
+    if let Some(auth) = &route.auth
+        && entry(asked, route, &access) == Entry::WithProof
+    {
         way.look("authentication", Ok((Verdict::Unknown, authentication(auth))))?;
         outcome = Outcome::ForwardedIfAuthenticated;
     }
@@ -231,14 +236,56 @@ fn closed(route: &Route) -> Step {
     }
 }
 
+fn entry(asked: &Asked<'_>, route: &Route, access: &Access) -> Entry {
+    let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
+    access.entry(asked.question.client, proof)
+}
+
+/// What the host asks of its clients' certificates: as its own TLS settings say, else those of a less specific host.
+fn clients(world: &World, found: &Found) -> Option<ClientCertificates> {
+    let own = found.host.iter().filter_map(|(_, host)| host.tls.clone());
+    let further = found.passed_over.iter().filter_map(|pattern| world.host(pattern)?.tls);
+    own.chain(further).next()?.clients
+}
+
+fn certified(asked: &Asked<'_>, route: &Route, asks: &ClientCertificates) -> Step {
+    let insists = asks.verification.mode == ClientMode::Required || asks.common_name.is_some();
+    let challenge = matches!(&route.path, PathMatch::Exact(path) | PathMatch::Prefix(path)
+        if path.starts_with("/.well-known/acme-challenge/"));
+    match (asked.question.scheme, insists) {
+        (Scheme::Http, true) if challenge => Ok((
+            Verdict::Passes,
+            "challenges of certificate authorities are answered in the clear".to_owned(),
+        )),
+        (Scheme::Http, true) => {
+            Err(Answer::refused(403, "the host asks its clients for certificates, over TLS only".to_owned()))
+        }
+        (Scheme::Http, false) => Ok((Verdict::Passes, "without TLS nobody is asked".to_owned())),
+        (Scheme::Https, _) => {
+            let name = asks
+                .common_name
+                .as_ref()
+                .map(|name| format!(", whose name begins as {name}"))
+                .unwrap_or_default();
+            let why = match asks.verification.mode {
+                ClientMode::Required => "the client must have a certificate of the host's authorities",
+                ClientMode::Optional => "the client may have a certificate of the host's authorities",
+                ClientMode::Unverified => "the client may have a certificate",
+            };
+            Ok((Verdict::Unknown, format!("{why}{name}")))
+        }
+    }
+}
+
 fn client(asked: &Asked<'_>, route: &Route, access: &Access) -> Step {
     let client = asked.question.client;
-    if !access.lets_in(client) {
+    if entry(asked, route, access) == Entry::Refused {
         let list =
             if route.access.allow.is_empty() { "it is denied" } else { "it is not allowed, or denied" };
         return Err(Answer::refused(403, format!("{client} may not come in: {list}")));
     }
     let why = match (route.access.allow.is_empty(), route.access.deny.is_empty()) {
+        _ if !access.lets_in(client) => format!("{client} is not listed, and may come in with a proof"),
         (true, true) => "everybody may come in".to_owned(),
         (true, false) => format!("{client} is not denied"),
         (false, _) => format!("{client} is allowed"),

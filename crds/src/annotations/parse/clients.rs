@@ -10,6 +10,7 @@ use crate::grammar;
 use crate::policy::PolicyPatch;
 use crate::policy::clients::{ClientCertificates, ClientMode, ClientsPatch, Passed};
 
+type Read = fn(&str) -> Parsed;
 type Annotations = BTreeMap<String, String>;
 
 pub(in super::super) fn own_secret(text: &str) -> Parsed {
@@ -144,7 +145,7 @@ fn theirs_of(annotations: &Annotations, reader: &Reader<'_>) -> Together {
     const NAME: &str = "auth-tls-match-cn";
     const PASS: &str = "auth-tls-pass-certificate-to-upstream";
     let value = |name: &str| annotations.get(&format!("{NGINX}{name}")).map(String::as_str);
-    let reads: [(&'static str, fn(&str) -> Parsed); 5] = [
+    let reads: [(_, Read); 5] = [
         (SECRET, nginx_secret),
         (VERIFY, nginx_verify),
         (DEPTH, nginx_depth),
