@@ -7,6 +7,7 @@ mod canary;
 pub mod clients;
 pub mod cors;
 pub mod headers;
+pub mod next_upstream;
 pub mod redirects;
 pub mod upstream_tls;
 
@@ -19,6 +20,7 @@ use crate::duration::Duration;
 use crate::policy::clients::ClientsPatch;
 use crate::policy::cors::CorsPatch;
 use crate::policy::headers::{HeadersPatch, HstsPatch};
+use crate::policy::next_upstream::NextUpstreamPatch;
 use crate::policy::redirects::RedirectsPatch;
 use crate::policy::upstream_tls::UpstreamTlsPatch;
 use crate::tls::{CipherSuite, TlsVersion};
@@ -173,6 +175,8 @@ pub struct IngressPatch {
     pub forwarded_prefix: Option<String>,
     /// Where clients are sent instead.
     pub redirects: RedirectsPatch,
+    /// Whether another endpoint is tried where one cannot be reached.
+    pub next_upstream: NextUpstreamPatch,
 }
 
 impl PolicyPatch {
@@ -240,6 +244,7 @@ impl IngressPatch {
             use_regex: over.use_regex.or(self.use_regex),
             forwarded_prefix: over.forwarded_prefix.or(self.forwarded_prefix),
             redirects: self.redirects.merge(over.redirects),
+            next_upstream: self.next_upstream.merge(&over.next_upstream),
         }
     }
 }

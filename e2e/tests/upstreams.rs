@@ -5,7 +5,7 @@
 use e2e::backend::demo::DemoBackend;
 use e2e::backend::recorder::{Answer, Recorder};
 use e2e::client::Answer as Got;
-use e2e::objects;
+use e2e::objects::{self, Ingress};
 use e2e::wire::{Upstream, field, handshake, switching_protocols};
 use e2e::world::World;
 
@@ -148,6 +148,49 @@ async fn the_next_endpoint_is_tried_when_one_is_not_there() {
         let socket = world.plain(HOST).unwrap().websocket("/").await.unwrap();
         assert_eq!(socket.backend(), "blue");
         assert_eq!(world.plain(HOST).unwrap().get("/whoami").await.unwrap().status, 200);
+    }
+}
+
+/// Endpoints where nobody listens, on the way to one who does.
+#[tokio::test]
+async fn as_many_are_tried_as_the_route_says() {
+    let blue = DemoBackend::start("blue").await.unwrap();
+    // Bound and dropped: ports where nobody listens.
+    let (mut bound, mut all) = (Vec::new(), vec![blue.address()]);
+    for _ in 0..4 {
+        bound.push(Upstream::bind().await.unwrap());
+    }
+    all.extend(bound.iter().map(|upstream| upstream.address().unwrap()));
+    drop(bound);
+    let key = |name: &str| format!("nginx.ingress.kubernetes.io/proxy-next-upstream{name}");
+    let mut files = vec![objects::backend("backend", &all)];
+    for (name, annotation, value) in [("every", "-tries", "0"), ("one", "", "off"), ("two", "-tries", "2")] {
+        let ingress = Ingress::new(name, &format!("{name}.test")).path("/", "backend");
+        files.push(ingress.annotation(&key(annotation), value).yaml());
+    }
+    let world = World::plan().file("all.yaml", files.join("---\n")).start().await.unwrap();
+    let failures = async || {
+        let metrics = world.proxy().unwrap().metrics().await.unwrap();
+        metrics.count("longhaul_upstream_connect_failures_total", &[]).unwrap()
+    };
+    for _ in 0..10 {
+        let socket = world.plain("every.test").unwrap().websocket("/").await.unwrap();
+        assert_eq!(socket.backend(), "blue");
+        assert_eq!(world.plain("every.test").unwrap().get("/whoami").await.unwrap().status, 200);
+    }
+    for (host, most) in [("one.test", 1), ("two.test", 2)] {
+        let target = world.plain(host).unwrap();
+        let mut refused = 0;
+        for _ in 0..20 {
+            let before = failures().await;
+            refused += u64::from(target.get("/whoami").await.unwrap().status == 502);
+            assert!(failures().await - before <= most, "{host}");
+            let before = failures().await;
+            refused += u64::from(target.websocket("/").await.is_err());
+            assert!(failures().await - before <= most, "{host}");
+        }
+        // Those that are ejected come last, so that not all fail.
+        assert!(refused > 0 || failures().await > 0, "{host}");
     }
 }
 

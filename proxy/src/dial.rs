@@ -1,6 +1,7 @@
 //! Reaching an endpoint, and the handshake with it.
 //!
-//! A connect failure, of TLS too, tries the next endpoint, at most two more times, before anything was sent. After that there is
+//! A connect failure, of TLS too, tries the next endpoint, at most two more times where the route says nothing else, before
+//! anything was sent. After that there is
 //! no retry: the upstream may have acted on what it got.
 
 use std::io;
@@ -21,7 +22,7 @@ use crate::telemetry::Telemetry;
 use crate::upstream::{Choice, Picked};
 use crate::upstream_tls::Secured;
 
-/// Endpoints that are tried for one request.
+/// Endpoints of an authentication service that are tried for one question.
 pub(crate) const ATTEMPTS: usize = 3;
 
 /// An upstream that could not be used.
@@ -132,8 +133,8 @@ async fn connect(
     client_tls: bool,
     telemetry: &Telemetry,
 ) -> Result<(Leg, Picked), DialError> {
-    let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
-    while tried.len() < ATTEMPTS {
+    let (mut tried, mut failure, began) = (Vec::new(), DialError::NoEndpoint, Instant::now());
+    while route.may_try(tried.len(), began) {
         let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let secured = route.secured(picked.upstream(), client_tls);
         match attempt(&picked, secured.as_ref(), &route.timeouts, telemetry).await {

@@ -161,8 +161,8 @@ async fn forward_request(
 ) -> Result<Response<ResponseBody>, DialError> {
     let method = request.method().clone();
     let mut request = for_upstream(request, client.trailers.is_some());
-    let (mut tried, mut failure) = (Vec::new(), DialError::NoEndpoint);
-    while tried.len() < dial::ATTEMPTS {
+    let (mut tried, mut failure, began) = (Vec::new(), DialError::NoEndpoint, Instant::now());
+    while route.may_try(tried.len(), began) {
         let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let address = picked.address();
         let secured = route.secured(picked.upstream(), client.tls);

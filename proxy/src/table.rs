@@ -36,8 +36,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
 use snapshot::{
-    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, RouteId, Serves, Snapshot,
-    UpstreamId,
+    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, Retries, RouteId, Serves,
+    Snapshot, UpstreamId,
 };
 use tokio::time::Instant;
 
@@ -135,6 +135,8 @@ pub struct Route {
     pub redirect: Redirect,
     /// How an endpoint is chosen: see [`Route::way`].
     pub balance: Balance,
+    /// Whether another endpoint is tried where one cannot be reached: see [`Route::may_try`].
+    pub retries: Retries,
     /// How TLS is spoken to upstreams, where it is.
     pub upstream_tls: Option<Box<UpstreamTls>>,
     /// What goes upstream in place of the request's own target and Host.
@@ -176,6 +178,13 @@ impl Route {
             Action::Redirect(_) => Err("clients are sent elsewhere"),
             Action::Broken(reason) => Err(reason),
         }
+    }
+
+    /// Whether another endpoint is tried after so many, of which the first was at this time.
+    pub(crate) fn may_try(&self, tried: usize, began: Instant) -> bool {
+        let Retries { tries, within } = self.retries;
+        let in_time = within.0 == 0 || began.elapsed() < Duration::from_millis(within.0);
+        tried == 0 || (tried < tries as usize && in_time)
     }
 
     /// How TLS is spoken to one of its upstreams, for a client that came over TLS or did not. `None`: it is not.

@@ -298,6 +298,7 @@ impl<'a> Candidate<'a> {
             serves: *serves,
             redirect: policy::redirect(patch.redirect, bound.is_some()),
             balance: policy::balance(&patch.load_balancing),
+            retries: policy::retries(&patch.ingress.next_upstream),
             upstream_tls: self.target.upstream_tls.clone(),
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
             headers: policy::fields::headers(patch),

@@ -11,10 +11,11 @@ pub(crate) mod upstream_tls;
 pub(crate) use access::{access, unreadable};
 
 use crds::duration::Duration;
+use crds::policy::next_upstream::NextUpstreamPatch;
 use crds::policy::{self, LoadBalancing, LoadBalancingPatch, PolicyPatch, RewritePatch, TimeoutsPatch};
 use crds::tls;
 use snapshot::{
-    Balance, CipherSuite, HashPart, Millis, PathRewrite, Redirect, Rewrite, Timeouts, TlsVersion,
+    Balance, CipherSuite, HashPart, Millis, PathRewrite, Redirect, Retries, Rewrite, Timeouts, TlsVersion,
 };
 
 use crate::draft::{self, Comparison};
@@ -119,6 +120,19 @@ pub(crate) fn timeouts(patch: &TimeoutsPatch) -> Timeouts {
         send: or(patch.send, default.send),
         request: or(patch.request, default.request),
     }
+}
+
+/// Every endpoint, where there is no limit.
+pub(crate) fn retries(patch: &NextUpstreamPatch) -> Retries {
+    let default = Retries::default();
+    let within = patch.within.map_or(default.within, |within| Millis(within.as_millis()));
+    let tries = match (patch.tried, patch.tries) {
+        (Some(false), _) => 1,
+        (_, Some(0)) => u32::MAX,
+        (_, Some(tries)) => tries,
+        (_, None) => default.tries,
+    };
+    Retries { tries, within }
 }
 
 pub(crate) fn tls_version(version: tls::TlsVersion) -> TlsVersion {

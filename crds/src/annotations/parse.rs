@@ -8,6 +8,7 @@ pub(super) mod clients;
 pub(super) mod cookies;
 pub(super) mod cors;
 pub(super) mod headers;
+pub(super) mod next_upstream;
 pub(super) mod paths;
 pub(super) mod redirects;
 pub(super) mod tls;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 mod fields;
+mod next_upstream;
 mod upstream_tls;
 
 use super::*;

@@ -24,7 +24,7 @@ pub use section::{
     CookieChanges, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges, Forward, HashPart,
     Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets, LocationPart,
     Millis, ObjectRef, OriginMatch, OriginPort, PassedOn, PasswordHash, PathMatch, PathRewrite, Piece,
-    PrivateKey, Reach, Redirect, RedirectTo, Rewrite, Route, RouteId, Satisfy, Scheme, Section,
+    PrivateKey, Reach, Redirect, RedirectTo, Retries, Rewrite, Route, RouteId, Satisfy, Scheme, Section,
     SecuredUpstreams, Serves, SetCookie, SignIn, Slice, Sni, Template, Timeouts, TlsVersion, UpstreamId,
     UpstreamTls, User, ValueMatch, Verify, WeightedUpstream,
 };

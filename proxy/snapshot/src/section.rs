@@ -25,7 +25,7 @@ pub use certificate::{Certificate, CertificateKey, PrivateKey};
 pub use clients::{ClientCertificates, ClientMode, ClientVerification, PassedOn};
 pub use fields::{CookieChanges, Cors, CorsOrigin, FieldChanges, Headers, Hsts};
 pub use host::{CipherSuite, Host, HostPattern, HostTls, TlsVersion};
-pub use policy::{Balance, HashPart, Millis, PathRewrite, Rewrite, Timeouts};
+pub use policy::{Balance, HashPart, Millis, PathRewrite, Retries, Rewrite, Timeouts};
 pub use route::{
     Action, Canary, CanaryHeader, Condition, Conditions, Forward, LocationPart, ObjectRef, PathMatch,
     Redirect, RedirectTo, Route, RouteId, Serves, ValueMatch, WeightedUpstream,

@@ -415,6 +415,7 @@ impl Builder<'_> {
             serves: route.serves,
             redirect: route.redirect,
             balance: route.balance,
+            retries: route.retries,
             upstream_tls,
             regex,
             rewrite,

@@ -80,6 +80,7 @@ fn leave_out_defaults(route: &mut Value) {
         "conditions": {"headers": [], "query": [], "subprotocols": [], "clients": []},
         "redirect": "Never",
         "balance": "LeastConnections",
+        "retries": snapshot::Retries::default(),
         "upstream_tls": null,
         "rewrite": snapshot::Rewrite::default(),
         "headers": snapshot::Headers::default(),

@@ -4,6 +4,7 @@ use super::super::parse::auth;
 use super::super::parse::clients;
 use super::super::parse::cookies;
 use super::super::parse::cors;
+use super::super::parse::next_upstream;
 use super::super::parse::paths::{
     nginx_forwarded_prefix, nginx_rewrite_target, nginx_upstream_vhost, nginx_use_regex,
 };
@@ -170,7 +171,11 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("nginx.ingress.kubernetes.io/opentelemetry-operation-name", "string"),
     not_yet("nginx.ingress.kubernetes.io/opentelemetry-trust-incoming-span", "bool"),
     served("nginx.ingress.kubernetes.io/proxy-body-size", "The longest body of a plain request; a longer one gets 413.", nginx_body_size).takes("digits, and `b`, `k`, `m` or `g` behind them; `0`: no limit", "no limit", "8m"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-buffer-size", "SizeRegex"),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/proxy-buffer-size",
+        "SizeRegex",
+        "the head of a response may have 32 KiB in any case",
+    ),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-buffering",
         "on|off",
@@ -189,18 +194,20 @@ pub(super) static ROWS: &[Annotation] = &[
     served("nginx.ingress.kubernetes.io/proxy-connect-timeout", "One attempt to reach an endpoint.", nginx_connect).takes(SECONDS, "5s", "5"),
     served("nginx.ingress.kubernetes.io/proxy-cookie-domain", "Cookies that backends set for the first domain are set for the second. Without regular expressions and variables.", cookies::domain).takes("`off`, or two names", "off", "chat.internal chat.example.com"),
     served("nginx.ingress.kubernetes.io/proxy-cookie-path", "Cookies that backends set for a path that begins with the first get the second in its place. Without regular expressions and variables.", cookies::path).takes("`off`, or two paths", "off", "/one/ /"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-http-version", "1.0|1.1").inert(Inert::Values(&["1.1"])),
+    refused(
+        "nginx.ingress.kubernetes.io/proxy-http-version",
+        "1.0|1.1",
+        "remove it: HTTP/1.0 knows no Upgrade, and so no WebSocket; backends are spoken to with HTTP/1.1",
+    )
+    .inert(Inert::Values(&["1.1"])),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-max-temp-file-size",
         "SizeRegex",
         "nothing is written to temporary files",
     ),
-    not_yet(
-        "nginx.ingress.kubernetes.io/proxy-next-upstream",
-        "space list of error,timeout,invalid_header,http_500/502/503/504/403/404/429,non_idempotent,off",
-    ),
-    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-timeout", "int seconds, 0=off"),
-    not_yet("nginx.ingress.kubernetes.io/proxy-next-upstream-tries", "int, 0=unlimited"),
+    served("nginx.ingress.kubernetes.io/proxy-next-upstream", "Whether another endpoint is tried where one cannot be reached: `error` and `timeout` are one. What was sent to an endpoint is not sent to another, whatever it answers.", next_upstream::conditions).takes("`error`, `timeout` and others with blanks between them, or `off`", "`error timeout`", "off"),
+    served("nginx.ingress.kubernetes.io/proxy-next-upstream-timeout", "How long after the first attempt another one may begin.", next_upstream::timeout).takes("whole seconds; `0`: no limit", "0", "10"),
+    served("nginx.ingress.kubernetes.io/proxy-next-upstream-tries", "How many endpoints are tried.", next_upstream::tries).takes("digits; `0`: every one", "3", "2"),
     served("nginx.ingress.kubernetes.io/proxy-read-timeout", "No bytes either way in an open tunnel, until the handshake is answered, and between two reads of a plain response.", nginx_read).takes(SECONDS, "1h in a tunnel, 30s for the handshake, 60s for plain HTTP", "3600"),
     not_applicable(
         "nginx.ingress.kubernetes.io/proxy-redirect-from",

@@ -62,6 +62,21 @@ pub enum PathRewrite {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Millis(pub u64);
 
+/// Further attempts where an endpoint cannot be reached. Once anything was sent to one there are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retries {
+    /// How many endpoints are tried, the first one included. Above 0.
+    pub tries: u32,
+    /// How long after the first attempt another may begin.
+    pub within: Millis,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { tries: 3, within: Millis(0) }
+    }
+}
+
 /// The timeouts of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeouts {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::access::Access;
 use super::auth::Auth;
 use super::fields::Headers;
-use super::policy::{Balance, Rewrite, Timeouts};
+use super::policy::{Balance, Retries, Rewrite, Timeouts};
 use super::upstream::UpstreamId;
 use super::upstream_tls::UpstreamTls;
 
@@ -70,6 +70,8 @@ pub struct Route {
     pub redirect: Redirect,
     /// How an endpoint is chosen.
     pub balance: Balance,
+    /// Whether another endpoint is tried where one cannot be reached.
+    pub retries: Retries,
     /// How TLS is spoken to upstreams. Absent: it is not.
     pub upstream_tls: Option<Box<UpstreamTls>>,
     /// What is sent upstream in place of the request's own target and Host.
@@ -100,6 +102,7 @@ impl Route {
             serves: Serves::Everything,
             redirect: Redirect::default(),
             balance: Balance::default(),
+            retries: Retries::default(),
             upstream_tls: None,
             rewrite: Rewrite::default(),
             headers: Headers::default(),
