@@ -257,6 +257,16 @@ fn beside_the_policy() -> Vec<Topic> {
             &[("longhaul.dev/tls-cipher-suites", suites)],
             &[("/tls/0/cipherSuites", json!(suites.split(", ").collect::<Vec<_>>()))],
         )]),
+        one_of(vec![
+            said(
+                &[("longhaul.dev/client-ca-secret", "ca")],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "ca"}))],
+            ),
+            said(
+                &[("longhaul.dev/client-ca-secret", "ca"), ("longhaul.dev/client-certificate", "optional")],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "ca", "mode": "Optional"}))],
+            ),
+        ]),
     ]
 }
 
