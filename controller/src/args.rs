@@ -13,7 +13,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use crds::wsroute::{Address, AddressKind};
 use ipnet::IpNet;
 use snapshot::CertificateKey;
-use translate::{AuthUrls, Settings, StatusOf};
+use translate::{AffinityKeyFrom, AuthUrls, Settings, StatusOf};
 
 use crate::addresses::Publish;
 use crate::cluster::Cluster;
@@ -131,6 +131,11 @@ pub struct Run {
         value_parser = address
     )]
     pub publish_address: Vec<Address>,
+
+    /// With --source dir: the file with the key of affinity cookies, 32 characters or more; made where it is missing. Give
+    /// machines that serve the same clients the same one. Absent: a file beside the socket.
+    #[arg(long, env = "LONGHAUL_AFFINITY_KEY_FILE", value_name = "PATH")]
+    pub affinity_key_file: Option<PathBuf>,
 
     /// How logs are written, on standard output.
     #[arg(long, env = "LONGHAUL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -307,6 +312,16 @@ pub struct ClusterFlags {
     /// every one of them serve it. Absent: the proxies of this pod count alone.
     #[arg(long, env = "LONGHAUL_PEERS_SERVICE", value_name = "NAME")]
     pub peers_service: Option<String>,
+
+    /// The Secret in --pod-namespace for the key of affinity cookies, so that all replicas understand the same ones. It
+    /// must be there and may be empty: whoever leads fills it. An empty name: no such cookies are set.
+    #[arg(
+        long,
+        env = "LONGHAUL_AFFINITY_KEY_SECRET",
+        value_name = "NAME",
+        default_value = "longhaul-affinity"
+    )]
+    pub affinity_key_secret: String,
 }
 
 impl ClusterFlags {
@@ -325,6 +340,7 @@ impl ClusterFlags {
             pod: self.pod_name,
             namespace: self.pod_namespace,
             peers_service: self.peers_service.filter(|name| !name.is_empty()),
+            affinity_key_secret: Some(self.affinity_key_secret).filter(|name| !name.is_empty()),
         }
     }
 }
@@ -396,17 +412,25 @@ impl Run {
                 self.reading.of_cluster(&self.cluster.watch_namespaces, self.cluster.watch_without_class)
             }
         };
+        let (namespace, name) =
+            (self.cluster.pod_namespace.clone(), self.cluster.affinity_key_secret.clone());
+        let affinity_key = match self.source {
+            SourceFlag::Cluster if !name.is_empty() => AffinityKeyFrom::Secret { namespace, name },
+            SourceFlag::Cluster | SourceFlag::Directory(_) => AffinityKeyFrom::Nowhere,
+        };
         let settings = Settings {
             trusted_proxies: self.trusted_proxies,
             proxy_protocol_from: self.proxy_protocol_from,
             addresses: self.publish_address,
+            affinity_key,
             ..read
         };
         let source = match self.source {
             SourceFlag::Directory(path) => Source::Directory(path),
             SourceFlag::Cluster => Source::Cluster(Box::new(self.cluster.config())),
         };
-        Config { source, socket: self.socket, admin: self.admin, observe: self.observe, settings }
+        let (admin, observe) = (self.admin, self.observe);
+        Config { source, socket: self.socket, affinity_key: self.affinity_key_file, admin, observe, settings }
     }
 }
 
@@ -527,7 +551,9 @@ mod tests {
             Source::Directory(_) => unreachable!("a cluster was asked for"),
         };
         let plain = parse(&[]);
-        assert_eq!(plain.settings, Settings::default());
+        let affinity_key =
+            AffinityKeyFrom::Secret { namespace: "default".into(), name: "longhaul-affinity".into() };
+        assert_eq!(plain.settings, Settings { affinity_key, ..Settings::default() });
         assert_eq!((cluster(&plain).status, cluster(&plain).publish), (true, Publish::Settings));
         let config = parse(&[
             "--watch-namespaces=a,b",
@@ -535,7 +561,9 @@ mod tests {
             "--publish-service=edge/longhaul",
             "--status=false",
             "--peers-service=peers",
+            "--affinity-key-secret=",
         ]);
+        assert_eq!(config.settings.affinity_key, AffinityKeyFrom::Nowhere);
         assert_eq!(config.settings.class_by_name.as_deref(), Some("longhaul"));
         assert!(config.settings.watch_without_class);
         let publish = Publish::Service { namespace: "edge".into(), name: "longhaul".into() };

@@ -35,6 +35,8 @@ pub struct Cluster {
     pub namespace: String,
     /// The headless Service of all Longhaul pods.
     pub peers_service: Option<String>,
+    /// The Secret, in this pod's namespace, for the key of affinity cookies.
+    pub affinity_key_secret: Option<String>,
 }
 
 impl Cluster {

@@ -9,6 +9,7 @@
 
 pub mod addresses;
 pub mod admin;
+pub mod affinity_key;
 pub mod args;
 pub mod check;
 pub mod cluster;
@@ -35,15 +36,16 @@ pub mod version;
 mod memory_api;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use translate::Settings;
+use translate::{AffinityKeyFrom, Settings};
 
 use crate::admin::{Admin, ListenError, Listening, Pages};
+use crate::affinity_key::Filler;
 use crate::cluster::Cluster;
 use crate::metrics::Metrics;
 use crate::overview::Overview;
@@ -66,6 +68,8 @@ pub struct Config {
     pub source: Source,
     /// The socket for proxies.
     pub socket: PathBuf,
+    /// Where objects come from a directory, the file with the key of affinity cookies. `None`: one beside the socket.
+    pub affinity_key: Option<PathBuf>,
     /// Where the admin server listens; port 0 takes any.
     pub admin: Option<SocketAddr>,
     /// Where probes and metrics alone are served as well; port 0 takes any.
@@ -92,16 +96,22 @@ impl Controller {
     /// Starts everything, or says plainly what is in the way. `stop` asks all of it to end.
     pub async fn start(config: Config, stop: CancellationToken) -> anyhow::Result<Self> {
         let mut tasks = JoinSet::new();
+        let mut settings = config.settings;
         let silent = stop.child_token();
         let mut writing = None;
         let feed = match &config.source {
             Source::Directory(directory) => {
+                settings.affinity_key = standalone_key(&config.socket, config.affinity_key)?;
                 source::dir::start(directory.clone(), &mut tasks, stop.clone()).await?
             }
             Source::Cluster(cluster) => {
                 let client = cluster.client().await?;
                 let scope = source::cluster::Scope {
                     namespaces: cluster.namespaces.clone(),
+                    affinity_key: cluster
+                        .affinity_key_secret
+                        .clone()
+                        .map(|name| (cluster.namespace.clone(), name)),
                     field_manager: status::field_manager(&cluster.namespace, &cluster.lease),
                 };
                 let (feed, lives) = source::cluster::start(&client, &scope, &mut tasks, &stop);
@@ -114,9 +124,9 @@ impl Controller {
         let observe = listen(config.observe, Pages::Observe).await?;
         let metrics = Arc::new(Metrics::new());
         let publisher = Publisher::new(metrics.bytes_sent())?;
-        let controller_name = config.settings.controller_name.clone();
+        let controller_name = settings.controller_name.clone();
         let reconciler =
-            Reconciler::new(reconcile::from_scratch, config.settings, publisher.clone(), metrics.clone());
+            Reconciler::new(reconcile::from_scratch, settings, publisher.clone(), metrics.clone());
         let overview =
             Overview::new(feed.said, reconciler.view(), publisher.published(), publisher.proxies());
 
@@ -130,6 +140,15 @@ impl Controller {
             };
             tasks.spawn(quietly(admin.serve(listening), stop.clone()));
         }
+        if let Some((client, cluster, _)) = writing.as_ref().filter(|(_, cluster, _)| !cluster.status)
+            && let Some(name) = cluster.affinity_key_secret.clone()
+        {
+            // There is no election then.
+            let (client, namespace) = (client.clone(), cluster.namespace.clone());
+            let filler =
+                Filler { client, namespace, name, published: publisher.published(), leadership: None };
+            tasks.spawn(quietly(filler.run(), silent.clone()));
+        }
         if let Some((client, cluster, lives)) = writing.filter(|(_, cluster, _)| cluster.status) {
             let setup = status::Setup {
                 client,
@@ -137,6 +156,7 @@ impl Controller {
                 namespace: cluster.namespace.clone(),
                 lease: cluster.lease.clone(),
                 peers_service: cluster.peers_service.clone(),
+                affinity_key: cluster.affinity_key_secret.clone(),
                 publish: cluster.publish.clone(),
                 controller_name,
                 view: reconciler.view(),
@@ -195,6 +215,19 @@ impl Drop for Controller {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// The key of affinity cookies where there is no cluster. Without a file that was asked for nothing starts; one that
+/// nobody asked for may be impossible, and then the key lasts as long as this process.
+fn standalone_key(socket: &Path, file: Option<PathBuf>) -> anyhow::Result<AffinityKeyFrom> {
+    let key = match file {
+        Some(file) => affinity_key::of_file(&file)?,
+        None => affinity_key::of_file(&affinity_key::beside(socket)).or_else(|error| {
+            tracing::warn!("{error:#}; affinity cookies do not outlive this process");
+            affinity_key::random()
+        })?,
+    };
+    Ok(AffinityKeyFrom::Given(key))
 }
 
 /// Opens a port of the admin server, where one is asked for.

@@ -208,6 +208,7 @@ fn kind(key: &Key) -> &'static str {
         Key::Host(_) => "host",
         Key::Endpoints(..) => "endpoints",
         Key::Certificate(_) => "certificate",
+        Key::AffinityKey => "affinity-key",
     }
 }
 
@@ -255,6 +256,7 @@ fn blamed(key: &Key) -> ObjectRef {
         Key::Endpoints(upstream, slice) => ObjectRef::new("EndpointSlice", &*upstream.namespace, &*slice.0),
         Key::Host(host) => ObjectRef::new("Host", "", host.to_string()),
         Key::Listener(name) => ObjectRef::new("Listener", "", format!("{name:?}")),
+        Key::AffinityKey => ObjectRef::new("AffinityKey", "", ""),
     }
 }
 

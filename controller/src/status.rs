@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use translate::Kind;
 
 use crate::addresses::{self, Addresses, Publish};
+use crate::affinity_key::Filler;
 use crate::complaint::Complaint;
 use crate::events::{self, Done, Job, Recorder, Reporter};
 use crate::lease::{Elector, Leadership, Standing};
@@ -75,6 +76,8 @@ pub struct Setup {
     pub lease: String,
     /// The headless Service whose endpoints are the Longhaul pods. `None`: this one alone counts.
     pub peers_service: Option<String>,
+    /// The Secret for the key of affinity cookies, in the same namespace.
+    pub affinity_key: Option<String>,
     /// Where the addresses in status come from.
     pub publish: Publish,
     /// The controller's name, as an IngressClass has it.
@@ -110,6 +113,11 @@ pub async fn run(setup: Setup, stop: CancellationToken) -> anyhow::Result<()> {
     let (elector, leadership) = Elector::new(setup.client.clone(), standing, setup.metrics.clone());
     let idle = CancellationToken::new();
     let mut helpers = JoinSet::new();
+    if let Some(name) = setup.affinity_key.clone() {
+        let (client, namespace) = (setup.client.clone(), setup.namespace.clone());
+        let (published, leadership) = (setup.published.clone(), Some(leadership.clone()));
+        helpers.spawn(Filler { client, namespace, name, published, leadership }.run());
+    }
     let writer = Writer::new(&setup, leadership, &mut helpers);
     let writing = async {
         if writer.run(&stop).await {

@@ -122,9 +122,12 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     }
     let cors = if nginx { parse::cors::nginx(annotations, &mut theirs.cors) } else { Vec::new() };
     let alone = parse::redirects::alone(annotations, &theirs.ingress.redirects);
-    for (key, message, remedy) in
-        cors.into_iter().chain(alone).chain(parse::cors::own(annotations, &own.cors, &theirs.cors))
-    {
+    let affinity = parse::affinity::put_together(annotations, &own.affinity, &mut theirs.affinity);
+    for (key, message, remedy) in cors.into_iter().chain(alone).chain(affinity).chain(parse::cors::own(
+        annotations,
+        &own.cors,
+        &theirs.cors,
+    )) {
         let message = message.to_owned();
         reader.report(&key, Severity::Warning, "UnsupportedValue", message, remedy);
     }

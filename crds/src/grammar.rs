@@ -127,6 +127,20 @@ pub const CORS_ORIGIN: Grammar = Grammar {
     holds: cors_origin,
 };
 
+/// The path of a cookie: RFC 6265, section 4.1.1.
+pub const COOKIE_PATH: Grammar = Grammar {
+    pattern: "^/[!-:<-~]*$",
+    words: "a path that begins with /, without spaces and ;",
+    holds: |text| text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b';'),
+};
+
+/// The domain of a cookie: a DNS name, before which some write a dot.
+pub const COOKIE_DOMAIN: Grammar = Grammar {
+    pattern: r"^\.?[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$",
+    words: "a DNS name, such as example.com",
+    holds: |text| text.strip_prefix('.').unwrap_or(text).split('.').all(label),
+};
+
 /// The address of a service: RFC 3986, without user information and fragment.
 pub const URL: Grammar = Grammar {
     pattern: concat!(
@@ -170,7 +184,7 @@ pub const OBJECT_NAME: Grammar = Grammar {
     holds: |text| text.split('.').all(label) && !text.bytes().any(|byte| byte.is_ascii_uppercase()),
 };
 
-const ALL: [Grammar; 15] = [
+const ALL: [Grammar; 17] = [
     TOKEN,
     FIELD_VALUE,
     PARAMETER,
@@ -182,6 +196,8 @@ const ALL: [Grammar; 15] = [
     NETWORK,
     ORIGIN,
     CORS_ORIGIN,
+    COOKIE_PATH,
+    COOKIE_DOMAIN,
     URL,
     PORT_NAME,
     LABEL,
@@ -256,7 +272,7 @@ mod tests {
     #[test]
     #[allow(clippy::too_many_lines, reason = "a table, row by row")]
     fn texts_that_hold_and_that_do_not() {
-        let cases: [(Grammar, &[&str], &[&str]); 15] = [
+        let cases: [(Grammar, &[&str], &[&str]); 17] = [
             (
                 CORS_ORIGIN,
                 &["*", "null", "https://a.test", "http://*.a.test:8080", "capacitor://localhost"],
@@ -353,6 +369,12 @@ mod tests {
                 SERVER_NAME,
                 &["chat.internal", "a", "A-b.c", "10.0.0.1"],
                 &["", "a:80", "[::1]", "*.a", "a..b", "-a", "a_b", "a."],
+            ),
+            (COOKIE_PATH, &["/", "/a", "/%20,x"], &["", "a", "/a;b", "/a b", "/é", "/\n"]),
+            (
+                COOKIE_DOMAIN,
+                &["a", "a.test", ".a.test"],
+                &["", ".", "a..b", "..a", "a;b", "a.", "a_b", "a\n"],
             ),
             (PORT_NAME, &["http", "a1", "1a", "1-a-2"], &["", "80", "a--b", "-a", "a-", "A", "a_b", "1-2"]),
             (LABEL, &["a", "a-b", "1"], &["", "A", "-a", "a-", "a.b"]),

@@ -2,6 +2,7 @@
 //! only what it wants different, and layers are laid over one another field by field.
 
 mod access;
+mod affinity;
 pub mod auth;
 mod canary;
 pub mod clients;
@@ -12,6 +13,7 @@ pub mod redirects;
 pub mod upstream_tls;
 
 pub use access::{AccessPatch, Guard, Satisfy};
+pub use affinity::{AffinityPatch, Ring, SameSite};
 pub use canary::CanaryPatch;
 
 use serde::Serialize;
@@ -33,6 +35,8 @@ pub struct PolicyPatch {
     pub timeouts: TimeoutsPatch,
     /// How an endpoint is chosen.
     pub load_balancing: LoadBalancingPatch,
+    /// How clients come back to their endpoint.
+    pub affinity: AffinityPatch,
     /// What is sent upstream in place of what came.
     pub rewrite: RewritePatch,
     /// Fields of requests and responses.
@@ -81,6 +85,8 @@ pub struct LoadBalancingPatch {
     pub policy: Option<LoadBalancing>,
     /// What consistent hashing hashes, never empty. Absent: the client's address.
     pub hash_on: Option<Vec<HashPart>>,
+    /// What of an endpoint keys and cookies are tied to.
+    pub ring: Option<Ring>,
 }
 
 /// The rules by which an endpoint is chosen.
@@ -187,7 +193,9 @@ impl PolicyPatch {
             load_balancing: LoadBalancingPatch {
                 policy: over.load_balancing.policy.or(self.load_balancing.policy),
                 hash_on: over.load_balancing.hash_on.or(self.load_balancing.hash_on),
+                ring: over.load_balancing.ring.or(self.load_balancing.ring),
             },
+            affinity: self.affinity.merge(over.affinity),
             rewrite: RewritePatch {
                 path: over.rewrite.path.or(self.rewrite.path),
                 host: over.rewrite.host.or(self.rewrite.host),
@@ -278,12 +286,18 @@ mod tests {
                 let set =
                     Some(vec![("a".to_owned(), format!("{max_body:?}"))]).filter(|_| access_log.is_some());
                 let fields = ChangesPatch { set, ..ChangesPatch::default() };
+                let ring = access_log.map(|on| if on { Ring::Address } else { Ring::PodName });
                 PolicyPatch {
+                    affinity: AffinityPatch {
+                        max_age: max_body,
+                        secure: access_log,
+                        ..AffinityPatch::default()
+                    },
                     headers: HeadersPatch { request: fields, ..HeadersPatch::default() },
                     cors: CorsPatch { max_age: max_body, ..CorsPatch::default() },
                     hsts: HstsPatch { preload: access_log, ..HstsPatch::default() },
                     timeouts: TimeoutsPatch { connect, handshake, idle, send, request },
-                    load_balancing: LoadBalancingPatch { policy, hash_on },
+                    load_balancing: LoadBalancingPatch { policy, hash_on, ring },
                     rewrite: RewritePatch { path, host: None },
                     max_body,
                     redirect,
@@ -323,6 +337,8 @@ mod tests {
             prop_assert_eq!(merged.upstream_tls.sni, b.upstream_tls.sni.or(a.upstream_tls.sni));
             prop_assert_eq!(merged.access.origins, b.access.origins.or(a.access.origins));
             prop_assert_eq!(merged.load_balancing.hash_on, b.load_balancing.hash_on.or(a.load_balancing.hash_on));
+            prop_assert_eq!(merged.load_balancing.ring, b.load_balancing.ring.or(a.load_balancing.ring));
+            prop_assert_eq!(merged.affinity.max_age, b.affinity.max_age.or(a.affinity.max_age));
             prop_assert_eq!(merged.cors.max_age, b.cors.max_age.or(a.cors.max_age));
             prop_assert_eq!(merged.hsts.preload, b.hsts.preload.or(a.hsts.preload));
             prop_assert_eq!(merged.headers.request.set, b.headers.request.set.or(a.headers.request.set));

@@ -16,8 +16,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use policy::{
-    Access, Auth, BalancingPolicy, BasicAuth, Cors, ExternalAuth, HashOn, HeaderChanges, Headers, Hsts,
-    Limits, LoadBalancing, Policy, Rewrite, Timeouts, UpstreamTls, Whole,
+    Access, Affinity, AffinityCookie, Auth, BalancingPolicy, BasicAuth, Cors, ExternalAuth, HashOn,
+    HeaderChanges, Headers, Hsts, Limits, LoadBalancing, Policy, Rewrite, Ring, SameSite, Timeouts,
+    UpstreamTls, Whole,
 };
 pub use status::{Address, AddressKind, Condition, Conflict, WsRouteStatus};
 

@@ -65,7 +65,9 @@ async function visit(socket, mode) {
 }
 
 run(async (base, mode) => {
-  const socket = io(base, { transports: TRANSPORTS[mode], reconnectionDelay: 20, randomizationFactor: 0 });
+  const options = { transports: TRANSPORTS[mode], reconnectionDelay: 20, randomizationFactor: 0 };
+  // Takes cookies, and brings them back.
+  const socket = io(base, { ...options, withCredentials: true });
   socket.on('connect_error', (error) => assert.fail(`${error} ${error.description ?? ''}`));
   step('the connection');
   await next(socket, 'connect');

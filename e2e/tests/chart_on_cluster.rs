@@ -194,12 +194,14 @@ const READS: [&str; 18] = [
 const CLASSES: [&str; 2] =
     ["ingressclasses.networking.k8s.io list", "ingressclasses.networking.k8s.io watch"];
 
-const AMONG_REPLICAS: [&str; 5] = [
+const AMONG_REPLICAS: [&str; 7] = [
     "endpointslices.discovery.k8s.io list",
     "endpointslices.discovery.k8s.io watch",
     "leases.coordination.k8s.io create",
     "leases.coordination.k8s.io get",
     "leases.coordination.k8s.io update",
+    "secrets get",
+    "secrets patch",
 ];
 
 fn set(parts: &[&[&str]]) -> BTreeSet<String> {
@@ -224,7 +226,8 @@ fn the_controller_may_do_what_the_documentation_says_and_no_more() {
         done(&helm(with, cluster, &format!("install lh {CHART} -n net {values}")));
         assert_eq!(may(cluster, "net:tenant", "chat").await, set(&[&READS]));
         assert_eq!(may(cluster, "net:tenant", "edge").await, set(&[&["services list", "services watch"]]));
-        assert_eq!(may(cluster, "net:tenant", "net").await, set(&[&AMONG_REPLICAS]));
+        let of_key = ["secrets list", "secrets watch"];
+        assert_eq!(may(cluster, "net:tenant", "net").await, set(&[&AMONG_REPLICAS, &of_key]));
         assert_eq!(may(cluster, "net:tenant", "default").await, set(&[]));
         done(&helm(with, cluster, "uninstall lh -n net"));
         cluster

@@ -12,7 +12,7 @@ use proxy::table::{Action, Table};
 use proxy::upstream::{Way, Weighted, choose};
 use snapshot::frame::Generation;
 use snapshot::{
-    Endpoint, Endpoints, Host, HostPattern, Key, ObjectRef, PathMatch, Route, RouteId, Section, Slice,
+    Endpoint, Endpoints, Host, HostPattern, Key, ObjectRef, PathMatch, Ring, Route, RouteId, Section, Slice,
     Snapshot, UpstreamId, WeightedUpstream,
 };
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ fn main() {
         let costs = [
             cost(&|_| Way::LeastConnections),
             cost(&|_| Way::RoundRobin),
-            cost(&|pick| Way::Hash(pick.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+            cost(&|pick| Way::Hash(pick.wrapping_mul(0x9E37_79B9_7F4A_7C15), Ring::Address)),
         ];
         println!("{count:>10} {:>18} {:>18} {:>18}", costs[0], costs[1], costs[2]);
     }
@@ -45,7 +45,7 @@ fn main() {
 fn backends(endpoints: u32) -> Vec<Weighted> {
     let upstream = UpstreamId::endpoints("n", "s", "80");
     let address = |number: u32| (Ipv4Addr::from(0x0A00_0000 + number), 8080).into();
-    let endpoint = |number| Endpoint { address: address(number), ready: true, terminating: false };
+    let endpoint = |number| Endpoint { address: address(number), ready: true, terminating: false, pod: None };
     let endpoints = Endpoints { endpoints: (0..endpoints).map(endpoint).collect() };
     let owner = ObjectRef { kind: "Ingress".into(), namespace: "n".into(), name: "i".into() };
     let route = Route::new(

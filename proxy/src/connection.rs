@@ -25,7 +25,7 @@ use crate::table::{Route, Scheme};
 use crate::telemetry::{AccessLog, RequestSummary, TunnelRecord};
 use crate::tls::clients::{Clients, Session};
 use crate::tunnel::{Opening, Tunnel};
-use crate::upstream::Choice;
+use crate::upstream::{Choice, Picked};
 use crate::worker::{Arrival, Home};
 use crate::{http, socket, tls};
 
@@ -49,6 +49,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// A head that took longer than [`HEAD_TIME`].
 const LATE_HEAD: Refusal = Refusal::request(408, "the request head did not arrive in time");
+
+const SET_COOKIE: &str = "Set-Cookie";
 
 /// What records say where no status was sent: nginx' number for it.
 pub(crate) const CLIENT_LEFT: u16 = 499;
@@ -136,6 +138,24 @@ impl Asking {
     /// What its answer gets beside, or in place of, what the upstream says.
     pub(crate) fn additions<'a>(&'a self, route: &'a Route) -> Additions<'a> {
         route.additions(&self.head, forward::client_scheme(&self.head, &self.peer()))
+    }
+
+    /// The same of an answer that an endpoint gave, with the cookie that names it where the client needs one.
+    pub(crate) fn additions_from<'a>(
+        &'a self,
+        (route, granted): (&'a Route, &'a Granted),
+        choice: &Choice<'_>,
+        picked: &Picked,
+    ) -> Additions<'a> {
+        let mut additions = self.additions(route).granted(granted);
+        additions.always.extend(self.cookie(route, choice, picked).map(|cookie| (SET_COOKIE, cookie.into())));
+        additions
+    }
+
+    /// The cookie that names the endpoint that served a client, where it needs one.
+    pub(crate) fn cookie(&self, route: &Route, choice: &Choice<'_>, picked: &Picked) -> Option<String> {
+        let scheme = forward::client_scheme(&self.head, &self.peer());
+        route.affinity.as_ref()?.set_cookie(choice, picked, scheme)
     }
 
     /// The beginning of a record; the caller fills in how it ended.
@@ -327,11 +347,12 @@ impl Connection {
             Err(error) => return self.refuse_dial(asking, route, &error).await,
         };
         if answered.head.status != 101 {
-            return self.relay_answer(asking, (route, granted), answered).await;
+            return self.relay_answer(asking, (route, choice, granted), answered).await;
         }
         let Answered { leg, head, ahead, picked } = answered;
         let mut response = Vec::with_capacity(512);
-        handshake::response(&head, &asking.additions(route).granted(granted), &mut response);
+        let additions = asking.additions_from((route, granted), &choice, &picked);
+        handshake::response(&head, &additions, &mut response);
         if self.write(route, &response).await.is_err() {
             return self.abandoned(asking, route);
         }

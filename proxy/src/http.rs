@@ -15,6 +15,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
+use crate::affinity::Learner;
 use crate::auth::Granted;
 use crate::connection::{Asking, CLIENT_LEFT, Connection, Next};
 use crate::dial::{self, DialError};
@@ -67,9 +68,10 @@ pub(crate) async fn serve(
     let wire = Wire::new(&head, asking.head.framing);
     let trailers = takes_trailers(&asking.head).then(|| wire.trailers());
     let additions = asking.additions(route).granted(granted);
+    let learns = route.affinity.as_ref().is_some_and(|affinity| affinity.learns(&asking.head));
     let service = service_fn(|request| {
         let (account, trailers) = (account.clone(), trailers.clone());
-        let client = Client { account, trailers, additions: &additions, tls: asking.tls };
+        let client = Client { account, asking: &asking, learns, additions: &additions, trailers };
         let (home, route) = (home.clone(), route.clone());
         let failure = &failure;
         // Boxed: hyper's connection is polled by hand, for which it must not be pinned.
@@ -103,12 +105,14 @@ pub(crate) async fn serve(
 #[derive(Clone)]
 struct Client<'a> {
     account: Account,
+    /// Who asked for it.
+    asking: &'a Asking,
+    /// The session that it begins is to be known.
+    learns: bool,
     /// What the route adds to it.
     additions: &'a Additions<'a>,
     /// Where trailers go, for a client that takes them.
     trailers: Option<TrailerSlot>,
-    /// It came over TLS.
-    tls: bool,
 }
 
 /// Whether the client looks at trailers (RFC 9110 §6.5.1). HTTP/1.0 has none.
@@ -161,17 +165,21 @@ async fn forward_request(
 ) -> Result<Response<ResponseBody>, DialError> {
     let method = request.method().clone();
     let mut request = for_upstream(request, client.trailers.is_some());
+    if client.learns {
+        // What is compressed could not be read. It is a few words that nobody would compress.
+        request.headers_mut().insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    }
     let (mut tried, mut failure, began) = (Vec::new(), DialError::NoEndpoint, Instant::now());
     while route.may_try(tried.len(), began) {
         let Some(picked) = choice.pick(&tried, Instant::now()) else { break };
         let address = picked.address();
-        let secured = route.secured(picked.upstream(), client.tls);
+        let secured = route.secured(picked.upstream(), client.asking.tls);
         let line = Line::new(address, secured.as_ref());
         while let Some(sender) = home.pool.take(&line) {
             let again = again(&request);
             match send(home, route, sender, request, &picked).await {
                 Ok((response, sender)) => {
-                    return answer(home, route, (response, sender, picked), &method, client);
+                    return answer(home, (route, choice), (response, sender, picked), &method, client);
                 }
                 // The upstream had closed the idle connection: nothing was sent.
                 Err((_, Some(unsent))) => request = *unsent,
@@ -189,7 +197,7 @@ async fn forward_request(
                 let sender = open(home, leg, line).await.map_err(|_| DialError::Terminated(address))?;
                 let sent = send(home, route, sender, request, &picked).await;
                 let (response, sender) = sent.map_err(|(error, _)| error)?;
-                return answer(home, route, (response, sender, picked), &method, client);
+                return answer(home, (route, choice), (response, sender, picked), &method, client);
             }
             Err(error) => failure = error,
         }
@@ -276,10 +284,10 @@ fn for_upstream(request: Request<Incoming>, takes_trailers: bool) -> Request<Req
 
 fn answer(
     home: &Arc<Home>,
-    route: &Route,
+    (route, choice): (&Route, Choice<'_>),
     (response, sender, picked): (Response<Incoming>, Sender, Picked),
     method: &Method,
-    Client { account, trailers, additions, .. }: Client<'_>,
+    Client { account, asking, learns, additions, trailers }: Client<'_>,
 ) -> Result<Response<ResponseBody>, DialError> {
     let (mut parts, body) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -291,6 +299,10 @@ fn answer(
     }
     let nominated = drop_hop_by_hop(&mut parts.headers);
     add_to(&mut parts.headers, additions, parts.status);
+    let cookie = asking.cookie(route, &choice, &picked);
+    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_bytes(cookie.as_bytes()).ok()) {
+        parts.headers.append(header::SET_COOKIE, cookie);
+    }
     if trailers.is_none() {
         parts.headers.remove(header::TRAILER);
     }
@@ -306,8 +318,11 @@ fn answer(
     let limit = if events { route.timeouts.idle } else { route.timeouts.request };
     tracing::trace!(%method, status = %parts.status, "answered");
     let trailers = trailers.map(|slot| (slot, nominated));
+    let plain = parts.headers.get(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    let learner = (learns && plain && parts.status == StatusCode::OK).then(Learner::default);
     let carrier = (home.clone(), sender, picked);
-    Ok(Response::from_parts(parts, ResponseBody::new(body, limit, (account, trailers), carrier)))
+    let body = ResponseBody::new(body, limit, (account, trailers), carrier).learning(learner);
+    Ok(Response::from_parts(parts, body))
 }
 
 fn is_event_stream(value: &HeaderValue) -> bool {

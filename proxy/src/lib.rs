@@ -20,6 +20,7 @@
 
 pub mod acceptor;
 pub mod admin;
+pub mod affinity;
 pub mod args;
 pub mod auth;
 pub mod body;

@@ -36,7 +36,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use snapshot::frame::Generation;
 use snapshot::{
-    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, Retries, RouteId, Serves,
+    Balance, CertificateKey, Digest, Key, ListenerName, Redirect, RedirectTo, Retries, Ring, RouteId, Serves,
     Snapshot, UpstreamId,
 };
 use tokio::time::Instant;
@@ -45,8 +45,10 @@ use self::build::Upstreams;
 use self::certificates::Certificates;
 pub use self::destination::Forward;
 use self::hosts::Hosts;
+pub(crate) use self::key::of as hash_of;
 pub use self::live::Live;
 use crate::access::Access;
+use crate::affinity::{Affinity, SealPlace};
 use crate::auth::Auth;
 use crate::fields::{Additions, Fields};
 use crate::forward::{Outgoing, Rewrite};
@@ -77,6 +79,8 @@ pub struct Table {
     /// For names whose hosts have no TLS settings.
     default_tls: Arc<Terms>,
     upstreams: Upstreams,
+    /// What affinity cookies are sealed with: one place for all tables of a line.
+    seal: SealPlace,
     lives: live::Registry,
     updates: build::Updates,
     /// Shared by every table that comes from the same first one, and counted.
@@ -139,6 +143,10 @@ pub struct Route {
     pub retries: Retries,
     /// How TLS is spoken to upstreams, where it is.
     pub upstream_tls: Option<Box<UpstreamTls>>,
+    /// What of an endpoint consistent hashing goes by.
+    pub ring: Ring,
+    /// How clients find their endpoint again.
+    pub affinity: Option<Affinity>,
     /// What goes upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
     /// What it changes of the fields of requests and responses.
@@ -172,9 +180,15 @@ impl Route {
 
     /// Among whom, and how, an endpoint is chosen for this request, in every attempt at it. `client` is its address.
     /// The error is why the route serves nobody.
-    pub fn choice(&self, head: &Head, client: IpAddr) -> Result<Choice<'_>, &str> {
+    pub fn choice(&self, head: &Head, client: IpAddr, now: Instant) -> Result<Choice<'_>, &str> {
         match &self.action {
-            Action::Forward(forward) => Ok(forward.choice(head, self.way(head, client))),
+            Action::Forward(forward) => {
+                let way = self.way(head, client);
+                Ok(match &self.affinity {
+                    Some(affinity) => affinity.choice(forward, (head, client, now), way),
+                    None => forward.choice(head, way, &|_| None),
+                })
+            }
             Action::Redirect(_) => Err("clients are sent elsewhere"),
             Action::Broken(reason) => Err(reason),
         }
@@ -197,7 +211,8 @@ impl Route {
             Balance::LeastConnections => Way::LeastConnections,
             Balance::RoundRobin => Way::RoundRobin,
             Balance::ConsistentHash(parts) => {
-                key::of(parts, head, client).map_or(Way::LeastConnections, Way::Hash)
+                let key = key::of(parts, head, client);
+                key.map_or(Way::LeastConnections, |key| Way::Hash(key, self.ring))
             }
         }
     }
@@ -294,6 +309,7 @@ impl Table {
             hosts: Hosts::default(),
             certificates: Certificates::default(),
             upstreams: HashMap::new(),
+            seal: SealPlace::default(),
             lives: live::Registry::default(),
             updates: build::Updates::default(),
             alive: Arc::default(),

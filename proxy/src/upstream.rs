@@ -10,6 +10,7 @@
 mod endpoint;
 mod members;
 mod rank;
+mod sids;
 #[cfg(test)]
 mod tests;
 
@@ -19,12 +20,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
-use snapshot::UpstreamId;
+use snapshot::{Ring, UpstreamId};
 use tokio::time::Instant;
 
 use self::endpoint::Endpoint;
 pub(crate) use self::members::Members;
 use self::rank::Ranked;
+pub(crate) use self::sids::LONGEST as LONGEST_SID;
+use self::sids::Sids;
 
 /// One backend of a route.
 #[derive(Clone, Debug)]
@@ -42,13 +45,35 @@ pub enum Way {
     LeastConnections,
     /// One after another.
     RoundRobin,
-    /// By this key: see [`rank`].
-    Hash(u64),
+    /// By this key, among endpoints by what the ring says: see [`rank`].
+    Hash(u64, Ring),
+}
+
+/// One endpoint of an upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// By what a ring goes by, while it is ready.
+    Seed(u64, Ring),
+    /// By a key among those that are ready.
+    Key(u64, Ring),
+    /// By its address, for a session that it has: as long as it serves.
+    Session(SocketAddr),
+}
+
+/// The endpoint that a client was at before.
+#[derive(Clone, Copy, Debug)]
+pub struct Pin<'a> {
+    /// Whose endpoint.
+    pub upstream: &'a Arc<Upstream>,
+    /// Which one.
+    pub seat: Seat,
 }
 
 /// Among whom, and how, an endpoint is chosen for one request. Every attempt at it goes by the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Choice<'a> {
+    /// Whoever this is comes first, as long as it can be reached.
+    pub pin: Option<Pin<'a>>,
     /// Those of a list are asked when none before it has an endpoint left; within a list [`choose`] decides.
     pub among: [&'a [Weighted]; 3],
     /// How.
@@ -58,7 +83,8 @@ pub struct Choice<'a> {
 impl Choice<'_> {
     /// An endpoint, never one of `tried`.
     pub fn pick(&self, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
-        self.among.iter().find_map(|backends| choose(backends, self.way, tried, now))
+        let pinned = self.pin.and_then(|pin| pin.upstream.pick_seat(pin.seat, tried, now));
+        pinned.or_else(|| self.among.iter().find_map(|backends| choose(backends, self.way, tried, now)))
     }
 }
 
@@ -81,6 +107,7 @@ pub struct Upstream {
     members: ArcSwap<Members>,
     /// Where the next choice among equals begins.
     rotation: AtomicUsize,
+    sids: Sids,
 }
 
 impl Upstream {
@@ -88,7 +115,8 @@ impl Upstream {
     pub(crate) fn new(id: Arc<UpstreamId>) -> Arc<Self> {
         // Many proxies that start at once must not all begin with the same endpoint.
         let rotation = AtomicUsize::new(fastrand::usize(..usize::MAX / 2));
-        Arc::new(Self { id, members: ArcSwap::from_pointee(Members::default()), rotation })
+        let members = ArcSwap::from_pointee(Members::default());
+        Arc::new(Self { id, members, rotation, sids: Sids::default() })
     }
 
     /// Its name.
@@ -107,17 +135,41 @@ impl Upstream {
         let untried = |endpoint: &Endpoint| !tried.contains(&endpoint.address());
         let healthy = |endpoint: &Endpoint| untried(endpoint) && !endpoint.is_ejected(now);
         let (ready, terminating) = (&members.ready, &members.terminating);
-        let picked = if let Way::Hash(key) = way {
-            rank::highest(ready, key, healthy)
-                .or_else(|| rank::highest(ready, key, untried))
-                .or_else(|| rank::highest(terminating, key, untried))
+        let picked = if let Way::Hash(key, ring) = way {
+            rank::highest(ready, (key, ring), healthy)
+                .or_else(|| rank::highest(ready, (key, ring), untried))
+                .or_else(|| rank::highest(terminating, (key, ring), untried))
         } else {
             let turn = self.rotation.fetch_add(1, Ordering::Relaxed);
             pick_among(ready, way, turn, healthy)
                 .or_else(|| pick_among(ready, way, turn, untried))
                 .or_else(|| pick_among(terminating, way, turn, untried))
         };
-        picked.map(|endpoint| Picked::new(endpoint.clone()))
+        picked.map(Picked::new)
+    }
+
+    /// This very endpoint, unless connecting to it fails.
+    fn pick_seat(&self, seat: Seat, tried: &[SocketAddr], now: Instant) -> Option<Picked> {
+        let members = self.members.load();
+        let endpoint = members.at(seat)?;
+        let fits = !tried.contains(&endpoint.address()) && !endpoint.endpoint().is_ejected(now);
+        fits.then(|| Picked::new(endpoint))
+    }
+
+    /// What a ring goes by of an endpoint, be it reachable or not.
+    pub(crate) fn seed_at(&self, seat: Seat, ring: Ring) -> Option<u64> {
+        Some(self.members.load().at(seat)?.seed(ring))
+    }
+
+    /// Whether there is such an endpoint, be it reachable or not.
+    pub(crate) fn has(&self, seat: Seat) -> bool {
+        self.members.load().at(seat).is_some()
+    }
+
+    /// Where a session of Engine.IO is, if it was learned and that endpoint still serves.
+    pub(crate) fn session(&self, sid: &[u8], now: Instant) -> Option<Seat> {
+        let seat = Seat::Session(self.sids.find(sid, now)?);
+        self.has(seat).then_some(seat)
     }
 
     /// How many endpoints take new tunnels, ejected ones included.
@@ -180,12 +232,12 @@ fn pick_among(
     way: Way,
     turn: usize,
     fits: impl Fn(&Endpoint) -> bool,
-) -> Option<&Arc<Endpoint>> {
+) -> Option<&Ranked> {
     let load = |endpoint: &Endpoint| if way == Way::RoundRobin { 0 } else { endpoint.in_flight() };
-    let fitting = || endpoints.iter().map(Ranked::endpoint).filter(|endpoint| fits(endpoint));
+    let fitting = || endpoints.iter().filter(|ranked| fits(ranked.endpoint()));
     let (mut least, mut ties, mut first) = (u32::MAX, 0, None);
     for endpoint in fitting() {
-        let load = load(endpoint);
+        let load = load(endpoint.endpoint());
         if first.is_none() || load < least {
             (least, ties, first) = (load, 1, Some(endpoint));
         } else if load == least {
@@ -194,7 +246,7 @@ fn pick_among(
     }
     let first = first?;
     // Other workers pick meanwhile: the second pass may find fewer of that load than the first counted.
-    fitting().filter(|endpoint| load(endpoint) <= least).nth(turn % ties).or(Some(first))
+    fitting().filter(|ranked| load(ranked.endpoint()) <= least).nth(turn % ties).or(Some(first))
 }
 
 /// An endpoint for one of the backends, which is chosen first: in proportion to the weights, by the key where there is
@@ -206,7 +258,7 @@ pub fn choose(backends: &[Weighted], way: Way, tried: &[SocketAddr], now: Instan
     }
     let mut left: Vec<&Weighted> = backends.iter().filter(|backend| backend.weight > 0).collect();
     let mut point = match way {
-        Way::Hash(key) => key,
+        Way::Hash(key, _) => key,
         Way::LeastConnections | Way::RoundRobin => fastrand::u64(..),
     };
     while !left.is_empty() {
@@ -243,9 +295,21 @@ pub struct Picked {
 }
 
 impl Picked {
-    fn new(endpoint: Arc<Endpoint>) -> Self {
-        endpoint.enter();
-        Self { endpoint }
+    fn new(ranked: &Ranked) -> Self {
+        ranked.endpoint().enter();
+        Self { endpoint: ranked.endpoint().clone() }
+    }
+
+    /// What a ring goes by of it. `None`: it has left meanwhile.
+    pub(crate) fn seed(&self, ring: Ring) -> Option<u64> {
+        self.endpoint.whole_upstream()?.seed_at(Seat::Session(self.address()), ring)
+    }
+
+    /// It began a session of Engine.IO.
+    pub(crate) fn learn(&self, sid: &[u8], now: Instant) {
+        if let Some(upstream) = self.endpoint.whole_upstream() {
+            upstream.sids.learn(sid, self.address(), now);
+        }
     }
 
     /// Where to connect.

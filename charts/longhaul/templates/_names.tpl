@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{/* At most 55 characters: the longest suffix, -metrics, must still fit into the name of a Service. */}}
+{{/* At most 55 characters: the longest suffix of a Service, -metrics, must still fit into its name. */}}
 {{- define "longhaul.fullname" -}}
 {{- $name := include "longhaul.name" . }}
 {{- if .Values.fullnameOverride }}
@@ -54,6 +54,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{- define "longhaul.lease" -}}
 {{- default (include "longhaul.fullname" .) .Values.controller.electionID }}
+{{- end }}
+
+{{- define "longhaul.affinity" -}}
+{{- include "longhaul.fullname" . }}-affinity
 {{- end }}
 
 {{/* The namespaces that are read, separated by commas; empty: all. */}}

@@ -143,6 +143,7 @@ handshakes and tunnels that it still serves, and no container that has ended mak
     {{- end }}
     - --lease={{ include "longhaul.lease" . }}
     - --peers-service={{ include "longhaul.fullname" . }}-peers
+    - --affinity-key-secret={{ include "longhaul.affinity" . }}
     {{- with include "longhaul.publishedservice" . }}
     - --publish-service={{ . }}
     {{- end }}

@@ -23,6 +23,7 @@ mod read;
 mod trouble;
 mod watch;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -59,6 +60,8 @@ const SECRETS: &str = "type!=helm.sh/release.v1";
 pub struct Scope {
     /// Only these namespaces; none: all of them.
     pub namespaces: BTreeSet<String>,
+    /// The namespace and name of the Secret with the key of affinity cookies, which is watched wherever it is.
+    pub affinity_key: Option<(String, String)>,
     /// Under which name this controller writes status.
     pub field_manager: String,
 }
@@ -123,6 +126,7 @@ pub fn start(
     watches.start::<Service>(Kind::Service, None, Absence::Wait);
     watches.start::<EndpointSlice>(Kind::EndpointSlice, None, Absence::Wait);
     watches.start::<PartialObjectMeta<Secret>>(Kind::Secret, Some(SECRETS), Absence::Wait);
+    watches.start_affinity_key();
     watches.start_ours(Kind::WsRoute, &ApiResource::erase::<WsRoute>(&()));
     watches.start_ours(Kind::WsPolicy, &ApiResource::erase::<WsPolicy>(&()));
     watches.start_classes();
@@ -170,11 +174,21 @@ impl Watches<'_> {
         K: Watched + Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
     {
         if self.scope.namespaces.is_empty() {
-            self.spawn(kind, None, Api::<K>::all(self.client.clone()), fields, absence);
+            self.spawn(kind, None, Api::<K>::all(self.client.clone()), fields.map(Cow::Borrowed), absence);
         }
         for namespace in &self.scope.namespaces {
             let api = Api::<K>::namespaced(self.client.clone(), namespace);
-            self.spawn(kind, Some(namespace.clone()), api, fields, absence);
+            self.spawn(kind, Some(namespace.clone()), api, fields.map(Cow::Borrowed), absence);
+        }
+    }
+
+    /// Our own namespace need not be among those that are watched.
+    fn start_affinity_key(&mut self) {
+        let Some((namespace, name)) = self.scope.affinity_key.clone() else { return };
+        if !self.scope.namespaces.is_empty() && !self.scope.namespaces.contains(&namespace) {
+            let api = Api::<PartialObjectMeta<Secret>>::namespaced(self.client.clone(), &namespace);
+            let fields = Some(format!("metadata.name={name}").into());
+            self.spawn(Kind::Secret, Some(namespace), api, fields, Absence::NotPermitted);
         }
     }
 
@@ -201,7 +215,7 @@ impl Watches<'_> {
         kind: Kind,
         namespace: Option<String>,
         api: Api<K>,
-        fields: Option<&'static str>,
+        fields: Option<Cow<'static, str>>,
         absence: Absence,
     ) {
         let position = Position { kind, namespace };

@@ -86,6 +86,7 @@ impl Cluster {
             pod: pod.into(),
             namespace: "longhaul".into(),
             lease: "longhaul".into(),
+            affinity_key: None,
             peers_service: None,
             publish: Publish::Settings,
             controller_name: "longhaul.dev/ingress-controller".into(),

@@ -82,6 +82,7 @@ impl World {
 
 fn config(directory: &Path, socket: &Path) -> Config {
     Config {
+        affinity_key: None,
         source: Source::Directory(directory.into()),
         socket: socket.into(),
         admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),

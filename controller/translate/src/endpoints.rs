@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use crds::annotations;
 use crds::diagnostic::{Diagnostic, ObjectRef, quoted};
 use k8s_openapi::api::discovery::v1::{self as api, EndpointSlice};
-use snapshot::{Endpoint, Endpoints, UpstreamId};
+use snapshot::{Endpoint, Endpoints, PodHash, UpstreamId};
 
 use crate::report::{Notes, remark};
 use crate::store::Name;
@@ -99,7 +99,7 @@ impl Read {
             self.notes.note(remark(&object, "spec.clusterIP", "InvalidAddress", message, remedy));
             return;
         }
-        let endpoints = vec![Endpoint { address, ready: true, terminating: false }];
+        let endpoints = vec![Endpoint { address, ready: true, terminating: false, pod: None }];
         self.endpoints.push((upstream.clone(), Endpoints { endpoints }));
     }
 }
@@ -158,11 +158,14 @@ impl Reader {
         let mut found = BTreeMap::new();
         for (index, endpoint) in slice.endpoints.iter().flatten().enumerate() {
             let Some((ready, terminating)) = usable(endpoint) else { continue };
+            let pod = endpoint.target_ref.as_ref().filter(|target| target.kind.as_deref() == Some("Pod"));
+            let pod = pod.and_then(|pod| pod.name.as_deref()).map(PodHash::of);
             for (nth, text) in endpoint.addresses.iter().enumerate() {
                 let field = || format!("endpoints[{index}].addresses[{nth}]");
                 let Some(ip) = self.address(object, field, text) else { continue };
                 for port in ports {
-                    add(&mut found, Endpoint { address: SocketAddr::new(ip, *port), ready, terminating });
+                    let address = SocketAddr::new(ip, *port);
+                    add(&mut found, Endpoint { address, ready, terminating, pod });
                 }
             }
         }
@@ -221,7 +224,7 @@ impl Reader {
             let refusal = address.and_then(|address| refusal(address.ip(), self.local));
             match (address, refusal) {
                 (Some(address), None) => {
-                    add(&mut found, Endpoint { address, ready: true, terminating: false });
+                    add(&mut found, Endpoint { address, ready: true, terminating: false, pod: None });
                 }
                 (_, why) => {
                     let why = why.unwrap_or("is not an IP address with port");

@@ -113,7 +113,7 @@ pub(crate) fn arrange(
         arranged.upstreams.extend(candidate.target.upstreams.iter().cloned());
         let mut route = candidate.route(host, bound);
         if let Some(canary) = canaries.get(&candidate.place()) {
-            arranged.upstreams.extend(canary::put_in(&mut route, canary));
+            arranged.upstreams.extend(canary::put_in(&mut route, candidate, canary));
         }
         arranged.routes.push(route);
     }
@@ -300,6 +300,8 @@ impl<'a> Candidate<'a> {
             balance: policy::balance(&patch.load_balancing),
             retries: policy::retries(&patch.ingress.next_upstream),
             upstream_tls: self.target.upstream_tls.clone(),
+            ring: policy::ring(patch.load_balancing.ring),
+            affinity: policy::affinity(&patch.affinity, path),
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
             headers: policy::fields::headers(patch),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),

@@ -12,6 +12,7 @@
 //! [`Outcome::diagnostics`]; a security setting that cannot be kept closes the routes it was meant for.
 
 mod absence;
+mod affinity_key;
 mod backends;
 mod class;
 mod conditions;
@@ -35,12 +36,13 @@ use crds::diagnostic::{Diagnostic, ObjectRef};
 use imbl::{OrdMap, OrdSet};
 use snapshot::Snapshot;
 
+pub use affinity_key::{AFFINITY_KEY, SHORTEST_AFFINITY_KEY};
 pub use endpoints::SERVICE_NAME;
 pub use object::reads_annotation;
 pub use policy::auth::is_password_hash;
 pub use provenance::{Precedence, Provenance, Saying, Setting, is_ours, precedence, provenance};
 pub use report::{Condition, Conflict, Event, EventType, Report};
-pub use settings::{AuthUrls, Settings, StatusOf};
+pub use settings::{AffinityKeyFrom, AuthUrls, Settings, StatusOf};
 pub use store::{Change, Kind, Object, Store, Touched};
 pub use translator::Translator;
 

@@ -1,6 +1,7 @@
 //! The common policy model to the settings of a route, with the defaults of what nobody set.
 
 mod access;
+mod affinity;
 pub(crate) mod auth;
 pub(crate) mod clients;
 pub(crate) mod fields;
@@ -9,6 +10,7 @@ pub(crate) mod redirects;
 pub(crate) mod upstream_tls;
 
 pub(crate) use access::{access, unreadable};
+pub(crate) use affinity::{affinity, ring};
 
 use crds::duration::Duration;
 use crds::policy::next_upstream::NextUpstreamPatch;
@@ -41,7 +43,10 @@ pub(crate) fn built_in(has_tls: bool) -> PolicyPatch {
             send: duration(send),
             request: duration(request),
         },
-        load_balancing: LoadBalancingPatch { policy: None, hash_on: None },
+        load_balancing: LoadBalancingPatch {
+            ring: Some(policy::Ring::Address),
+            ..LoadBalancingPatch::default()
+        },
         max_body: Some(0),
         redirect: Some(if has_tls { policy::Redirect::WithCertificate } else { policy::Redirect::Never }),
         access_log: Some(true),
@@ -195,8 +200,9 @@ mod tests {
 
     #[test]
     fn a_hash_is_named_by_its_rule_or_its_key() {
-        let balance =
-            |policy, hash_on: Option<Vec<policy::HashPart>>| balance(&LoadBalancingPatch { policy, hash_on });
+        let balance = |policy, hash_on: Option<Vec<policy::HashPart>>| {
+            balance(&LoadBalancingPatch { policy, hash_on, ring: None })
+        };
         let header = || Some(vec![policy::HashPart::Header("X-Room".into()), policy::HashPart::Host]);
         let hashed = Balance::ConsistentHash(vec![HashPart::Header("x-room".into()), HashPart::Host]);
         let address = Balance::ConsistentHash(vec![HashPart::ClientAddress]);

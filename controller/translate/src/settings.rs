@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use crds::wsroute::Address;
 use ipnet::IpNet;
-use snapshot::CertificateKey;
+use snapshot::{AffinityKey, CertificateKey};
 
 use crate::endpoints::Local;
+use crate::store::Name;
 
 /// Whether status and Events of an object are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +52,25 @@ pub struct Settings {
     pub auth_urls: AuthUrls,
     /// Where clients reach the proxies, for the status of objects.
     pub addresses: Vec<Address>,
+    /// Where the key of affinity cookies is.
+    pub affinity_key: AffinityKeyFrom,
+}
+
+/// Where the key of affinity cookies is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AffinityKeyFrom {
+    /// There is none: no cookies are set.
+    #[default]
+    Nowhere,
+    /// Here.
+    Given(AffinityKey),
+    /// In the Secret of this name, under [`AFFINITY_KEY`](crate::AFFINITY_KEY).
+    Secret {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Whether authentication services may be named by an address.
@@ -79,11 +99,20 @@ impl Default for Settings {
             nginx_annotations: true,
             auth_urls: AuthUrls::Allowed,
             addresses: Vec::new(),
+            affinity_key: AffinityKeyFrom::Nowhere,
         }
     }
 }
 
 impl Settings {
+    /// The Secret with the key of affinity cookies.
+    pub(crate) fn affinity_key_secret(&self) -> Option<Name> {
+        match &self.affinity_key {
+            AffinityKeyFrom::Secret { namespace, name } => Some(Name::new(namespace, name)),
+            AffinityKeyFrom::Nowhere | AffinityKeyFrom::Given(_) => None,
+        }
+    }
+
     pub(crate) fn local_endpoints(&self) -> Local {
         if self.loopback_endpoints { Local::Served } else { Local::Refused }
     }

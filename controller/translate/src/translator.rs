@@ -29,6 +29,7 @@ use ipnet::IpNet;
 use snapshot::{CertificateKey, HostPattern, Key, Listener, ListenerName, Section};
 
 use crate::Outcome;
+use crate::affinity_key;
 use crate::class::Classes;
 use crate::draft::Owner;
 use crate::object::{Asked, Reference, Resolved};
@@ -76,6 +77,8 @@ pub struct Translator {
     /// How many routes of each object are in the snapshot.
     shown: BTreeMap<Arc<Owner>, usize>,
     services: BTreeMap<Name, ServiceMemo>,
+    /// What there is to say of the key of affinity cookies.
+    affinity_key: Notes,
     remarks: Remarks,
     outcome: Outcome,
 }
@@ -104,6 +107,7 @@ struct Due {
     /// What objects name, or no longer do, or of which something else is known now.
     wanted: BTreeSet<Reference>,
     reports: BTreeSet<Arc<Owner>>,
+    affinity_key: bool,
 }
 
 impl Due {
@@ -129,6 +133,9 @@ impl Translator {
             *self = Self::begin(store, settings);
         }
         let mut due = self.take(store);
+        if due.affinity_key {
+            self.read_affinity_key();
+        }
         self.read_certificates(&mut due);
         self.resolve(&mut due);
         self.bind(&mut due);
@@ -163,7 +170,9 @@ impl Translator {
         due.certificates.extend(settings.default_tls_secret.clone());
         fresh.read_certificates(&mut due);
         let default = settings.default_tls_secret.as_ref().map(Name::of_certificate);
-        fresh.want(default.map(|name| (Kind::Secret, name)).into_iter().collect());
+        let secrets = default.into_iter().chain(settings.affinity_key_secret());
+        fresh.want(secrets.map(|name| (Kind::Secret, name)).collect());
+        fresh.read_affinity_key();
         fresh
     }
 
@@ -193,6 +202,7 @@ impl Translator {
                     self.due_to_those_who_name(Kind::Secret, name, &mut due);
                     due.wanted.insert((Kind::Secret, name.clone()));
                     self.due_to_hosts_with_authorities_of(name, &mut due);
+                    due.affinity_key |= self.has_affinity_key(name);
                 }
                 Kind::IngressClass | Kind::WsPolicy => {}
             }
@@ -225,9 +235,11 @@ impl Translator {
         for reference in candidates {
             let (kind, name) = &reference;
             let object = name.reference(*kind);
-            let wanted = self.named.contains_key(&reference)
+            let named = self.named.contains_key(&reference)
                 || (*kind == Kind::Secret && self.certificates.contains_key(&name.certificate()));
-            let unread = wanted && self.store.is_unread(*kind, name);
+            // Nobody waits for the key of cookies: proxies have it, or do without.
+            let wanted = named || (*kind == Kind::Secret && self.has_affinity_key(name));
+            let unread = named && self.store.is_unread(*kind, name);
             for (set, is_in) in [(&mut self.outcome.wanted, wanted), (&mut self.outcome.unread, unread)] {
                 if is_in {
                     set.insert(object.clone());
@@ -245,6 +257,20 @@ impl Translator {
         for host in hosts.flat_map(|asked| asked.hosts_with_authorities_of(secret)) {
             due.bindings.entry(host.clone()).or_default();
         }
+    }
+
+    fn has_affinity_key(&self, secret: &Name) -> bool {
+        self.settings().affinity_key_secret().as_ref() == Some(secret)
+    }
+
+    fn read_affinity_key(&mut self) {
+        let (key, notes) = affinity_key::read(&self.settings().affinity_key, &self.store);
+        match key {
+            Some(key) => self.put(Key::AffinityKey, &Section::AffinityKey(key)),
+            None => self.outcome.snapshot.remove(&Key::AffinityKey),
+        }
+        self.remarks.swap(Some(&self.affinity_key), Some(&notes));
+        self.affinity_key = notes;
     }
 
     fn settings(&self) -> &Settings {

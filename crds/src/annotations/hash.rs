@@ -92,6 +92,6 @@ fn part_of(name: &str) -> Option<(HashPart, Option<Note>)> {
 
 fn hashing(parts: Vec<HashPart>) -> PolicyPatch {
     let load_balancing =
-        LoadBalancingPatch { policy: Some(LoadBalancing::ConsistentHash), hash_on: Some(parts) };
+        LoadBalancingPatch { policy: Some(LoadBalancing::ConsistentHash), hash_on: Some(parts), ring: None };
     PolicyPatch { load_balancing, ..PolicyPatch::default() }
 }

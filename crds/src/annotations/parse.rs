@@ -1,6 +1,7 @@
 //! The values: each served key's text into a patch of its one or few fields.
 
 mod access;
+pub(super) mod affinity;
 pub(super) mod auth;
 pub(super) mod backends;
 pub(super) mod canary;
@@ -310,7 +311,7 @@ fn body_size(bytes: u64) -> Value {
 }
 
 fn balancing(policy: LoadBalancing) -> PolicyPatch {
-    let load_balancing = LoadBalancingPatch { policy: Some(policy), hash_on: None };
+    let load_balancing = LoadBalancingPatch { policy: Some(policy), ..LoadBalancingPatch::default() };
     PolicyPatch { load_balancing, ..PolicyPatch::default() }
 }
 

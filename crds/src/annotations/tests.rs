@@ -1,5 +1,6 @@
 //! Annotations as people write them: values, mistakes, families, and what closes a route.
 
+mod affinity;
 mod anything;
 mod auth;
 mod clients;
@@ -43,7 +44,13 @@ fn company(key: &str) -> Vec<(&'static str, &'static str)> {
     if key.starts_with(CANARY) && key != CANARY {
         return canary.into_iter().filter(|(other, _)| *other != key).collect();
     }
+    if key.starts_with("longhaul.dev/affinity-cookie-") {
+        return vec![("longhaul.dev/affinity-cookie", "route")];
+    }
     match key.strip_prefix(NGINX) {
+        Some(name) if name == "affinity-mode" || name.starts_with("session-cookie-") => {
+            return vec![("nginx.ingress.kubernetes.io/affinity", "cookie")];
+        }
         Some("permanent-redirect-code") => {
             return vec![("nginx.ingress.kubernetes.io/permanent-redirect", "https://a.test")];
         }

@@ -1,6 +1,7 @@
 //! The settings of routes as a WsRoute writes them, and their reading into the common model.
 
 mod access;
+mod affinity;
 mod auth;
 mod cors;
 mod headers;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::access::Access;
+pub use self::affinity::{Affinity, AffinityCookie, Ring, SameSite};
 pub use self::auth::{Auth, BasicAuth, ExternalAuth};
 use super::schema;
 use crate::diagnostic::{Diagnostic, ObjectRef, Severity, quoted};
@@ -37,6 +39,9 @@ pub struct Policy {
     /// How an endpoint of the backend is chosen for a new tunnel or request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load_balancing: Option<LoadBalancing>,
+    /// How clients come back to the endpoint that they were at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
     /// What is sent to the backend in place of the request's own path and Host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<Rewrite>,
@@ -85,6 +90,10 @@ pub struct LoadBalancing {
     /// What `ConsistentHash` hashes; exactly one of its fields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hash_on: Option<HashOn>,
+    /// What of an endpoint keys, and affinity cookies, are tied to. `Address`: its address and port. `PodName`: the name
+    /// of its pod, so that the pods of a StatefulSet keep theirs when they are restarted. Absent: `Address`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<Ring>,
 }
 
 /// The rules by which an endpoint is chosen.
@@ -196,6 +205,7 @@ impl Policy {
                 .as_ref()
                 .map(|how| reader.load_balancing(how))
                 .unwrap_or_default(),
+            affinity: self.affinity.as_ref().map(|affinity| reader.affinity(affinity)).unwrap_or_default(),
             rewrite: self.rewrite.as_ref().map(|rewrite| reader.rewrite(rewrite)).unwrap_or_default(),
             headers: self.headers.as_ref().map(|headers| reader.headers(headers)).unwrap_or_default(),
             cors: self.cors.as_ref().map(|cors| reader.cors(cors)).unwrap_or_default(),
@@ -251,7 +261,8 @@ impl Reader<'_> {
             BalancingPolicy::RoundRobin => policy::LoadBalancing::RoundRobin,
             BalancingPolicy::ConsistentHash => policy::LoadBalancing::ConsistentHash,
         });
-        LoadBalancingPatch { policy, hash_on: hash_on.map(|part| vec![part]) }
+        let ring = how.ring.map(policy::Ring::from);
+        LoadBalancingPatch { policy, hash_on: hash_on.map(|part| vec![part]), ring }
     }
 
     /// What is hashed. A slip in it leaves the client's address, not what a layer below may have said.

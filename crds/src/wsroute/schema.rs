@@ -3,6 +3,7 @@
 //! Every string and list has a bound, for people and because the API server estimates from them what each rule can
 //! cost at most. <https://kubernetes.io/docs/reference/using-api/cel/#resource-constraints>
 
+pub(super) mod affinity;
 pub(super) mod auth;
 
 use schemars::{Schema, SchemaGenerator, json_schema};

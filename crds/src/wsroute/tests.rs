@@ -232,7 +232,7 @@ fn columns_show_what_people_look_for() {
 #[test]
 fn values_of_a_wrong_form_cost_themselves_only() {
     let hash_on = |hash_on: HashOn| Policy {
-        load_balancing: Some(LoadBalancing { policy: None, hash_on: Some(hash_on) }),
+        load_balancing: Some(LoadBalancing { policy: None, hash_on: Some(hash_on), ring: None }),
         ..Policy::default()
     };
     let rewrite = |rewrite: Rewrite| Policy { rewrite: Some(rewrite), ..Policy::default() };

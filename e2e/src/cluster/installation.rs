@@ -12,7 +12,7 @@ use crate::chart::Helm;
 pub(super) const RELEASE: &str = "longhaul";
 
 /// The parts of the chart that are no pods.
-const PARTS: [&str; 4] = ["ingressclass", "rbac", "serviceaccount", "services"];
+const PARTS: [&str; 5] = ["affinity", "ingressclass", "rbac", "serviceaccount", "services"];
 
 /// One installation, in a namespace of its own, with an IngressClass of its own.
 pub struct Installation<'a> {

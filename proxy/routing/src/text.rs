@@ -168,13 +168,18 @@ pub fn tokens<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item =
 /// The value of the first cookie of that name (RFC 6265 §4.2), as it was sent: quotes and escapes belong to it.
 /// Names are compared exactly.
 pub fn cookie<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> Option<&'a [u8]> {
+    cookies(lines, name).next()
+}
+
+/// The values of all [cookies](cookie) of that name, in their order.
+pub fn cookies<'a>(lines: impl Iterator<Item = &'a [u8]>, name: &str) -> impl Iterator<Item = &'a [u8]> {
     let pairs = lines.flat_map(|line| line.split(|byte| *byte == b';'));
     pairs
         .filter_map(|pair| {
             let equals = memchr::memchr(b'=', pair)?;
             Some((pair[..equals].trim_ascii(), pair[equals + 1..].trim_ascii()))
         })
-        .find(|(written, _)| *written == name.as_bytes())
+        .filter(move |(written, _)| *written == name.as_bytes())
         .map(|(_, value)| value)
 }
 

@@ -19,12 +19,13 @@ mod section;
 pub use map::{Delta, Digest, Snapshot};
 pub use pattern::{leading_pattern, pattern};
 pub use section::{
-    Access, Action, Auth, AuthTarget, Balance, BasicAuth, Canary, CanaryHeader, Certificate, CertificateKey,
-    CipherSuite, ClientCertificates, ClientMode, ClientPair, ClientVerification, Condition, Conditions,
-    CookieChanges, Cors, CorsOrigin, Endpoint, Endpoints, ExternalAuth, FieldChanges, Forward, HashPart,
-    Headers, Host, HostPattern, HostTls, Hsts, Key, Listener, ListenerName, LocalTargets, LocationPart,
-    Millis, ObjectRef, OriginMatch, OriginPort, PassedOn, PasswordHash, PathMatch, PathRewrite, Piece,
-    PrivateKey, Reach, Redirect, RedirectTo, Retries, Rewrite, Route, RouteId, Satisfy, Scheme, Section,
-    SecuredUpstreams, Serves, SetCookie, SignIn, Slice, Sni, Template, Timeouts, TlsVersion, UpstreamId,
-    UpstreamTls, User, ValueMatch, Verify, WeightedUpstream,
+    Access, Action, Affinity, AffinityCookie, AffinityKey, Auth, AuthTarget, Balance, BasicAuth, Canary,
+    CanaryHeader, Certificate, CertificateKey, CipherSuite, ClientCertificates, ClientMode, ClientPair,
+    ClientVerification, Condition, Conditions, CookieChanges, Cors, CorsOrigin, Endpoint, Endpoints,
+    ExternalAuth, FieldChanges, Forward, HashPart, Headers, Holds, Host, HostPattern, HostTls, Hsts, Key,
+    Listener, ListenerName, LocalTargets, LocationPart, Millis, ObjectRef, OnFailure, OriginMatch,
+    OriginPort, PassedOn, PasswordHash, PathMatch, PathRewrite, Piece, PodHash, PrivateKey, Reach, Redirect,
+    RedirectTo, Retries, Rewrite, Ring, Route, RouteId, SameSite, Satisfy, Scheme, Section, SecuredUpstreams,
+    Serves, SetCookie, SignIn, Slice, Sni, Template, Timeouts, TlsVersion, UpstreamId, UpstreamTls, User,
+    ValueMatch, Verify, WeightedUpstream,
 };

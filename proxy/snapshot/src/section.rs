@@ -1,6 +1,7 @@
 //! What a snapshot is made of: the sections and their keys.
 
 mod access;
+mod affinity;
 mod auth;
 mod certificate;
 mod clients;
@@ -17,6 +18,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use access::{Access, OriginMatch, OriginPort, Satisfy};
+pub use affinity::{Affinity, AffinityCookie, AffinityKey, Holds, OnFailure, PodHash, Ring, SameSite};
 pub use auth::{
     Auth, AuthTarget, BasicAuth, ExternalAuth, LocalTargets, PasswordHash, Piece, Scheme, SetCookie, SignIn,
     Template, User,
@@ -44,6 +46,8 @@ pub enum Key {
     Endpoints(UpstreamId, Slice),
     /// One certificate with its private key: [`Section::Certificate`].
     Certificate(CertificateKey),
+    /// What affinity cookies are sealed with: [`Section::AffinityKey`].
+    AffinityKey,
 }
 
 impl fmt::Display for Key {
@@ -53,6 +57,7 @@ impl fmt::Display for Key {
             Self::Host(host) => write!(f, "host {host}"),
             Self::Endpoints(upstream, slice) => write!(f, "endpoints {upstream} of {}", slice.0),
             Self::Certificate(key) => write!(f, "certificate {key}"),
+            Self::AffinityKey => f.write_str("the key of affinity cookies"),
         }
     }
 }
@@ -68,6 +73,8 @@ pub enum Section {
     Endpoints(Endpoints),
     /// See [`Certificate`].
     Certificate(Certificate),
+    /// See [`AffinityKey`].
+    AffinityKey(AffinityKey),
 }
 
 /// The listeners of a proxy.

@@ -1,6 +1,7 @@
 //! Whether a request that has a route may use it. Whoever refuses first is who the client hears of.
 
 use snapshot::{Redirect, Serves};
+use tokio::time::Instant;
 
 use super::refusal::Answer;
 use super::{Asking, Connection};
@@ -48,7 +49,7 @@ impl Connection {
         if let Some(root) = route.app_root.as_deref().filter(|_| !opens && asking.head.path == "/") {
             return Err(Answer::to_root(root));
         }
-        let choice = route.choice(&asking.head, asking.client).map_err(|_| Answer::BROKEN)?;
+        let choice = route.choice(&asking.head, asking.client, Instant::now()).map_err(|_| Answer::BROKEN)?;
         let granted = match &route.auth {
             Some(auth) if entry == Entry::WithProof => auth.check(asking, &self.home, kind).await?,
             Some(_) | None => Granted::default(),

@@ -12,6 +12,7 @@ use crate::head::{Framing, ResponseFraming, Version};
 use crate::leg::Leg;
 use crate::scratch;
 use crate::table::Route;
+use crate::upstream::Choice;
 
 use super::{Asking, Connection, Next};
 
@@ -20,7 +21,7 @@ impl Connection {
     pub(super) async fn relay_answer(
         &mut self,
         asking: &Asking,
-        (route, granted): (&Route, &Granted),
+        (route, choice, granted): (&Route, Choice<'_>, &Granted),
         answered: Answered,
     ) -> Next {
         let Answered { leg, head, ahead, picked } = answered;
@@ -28,7 +29,8 @@ impl Connection {
         let delimited = head.framing != ResponseFraming::UntilClose;
         let keep_alive = asking.head.keep_alive && delimited && !self.home.shared.leaving.is_cancelled();
         let mut out = format!("HTTP/1.1 {} {}\r\n", head.status, head.reason).into_bytes();
-        forward::response_fields(&head, &asking.additions(route).granted(granted), &mut out);
+        let additions = asking.additions_from((route, granted), &choice, &picked);
+        forward::response_fields(&head, &additions, &mut out);
         if head.framing == ResponseFraming::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
         }

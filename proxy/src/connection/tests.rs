@@ -112,7 +112,8 @@ fn snapshot(routes: Vec<snapshot::Route>, endpoints: &[SocketAddr]) -> Snapshot 
     let mut snapshot = Snapshot::default();
     let key = Key::Host(HostPattern::Exact(HOST.into()));
     snapshot.insert(key, &Section::Host(Host { tls: None, routes }));
-    let ready = |address: &SocketAddr| Endpoint { address: *address, ready: true, terminating: false };
+    let ready =
+        |address: &SocketAddr| Endpoint { address: *address, ready: true, terminating: false, pod: None };
     let mut endpoints: Vec<_> = endpoints.iter().map(ready).collect();
     endpoints.sort();
     let key = Key::Endpoints(upstream_id(), Slice("one".into()));

@@ -12,7 +12,12 @@ impl Head {
 
     /// The value of the first [cookie](routing::text::cookie) of that name.
     pub fn cookie(&self, name: &str) -> Option<&[u8]> {
-        routing::text::cookie(self.fields.get_all("cookie"), name)
+        self.cookies(name).next()
+    }
+
+    /// The values of all cookies of that name, in their order.
+    pub(crate) fn cookies(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        routing::text::cookies(self.fields.get_all("cookie"), name)
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderMap, HeaderName};
 use tokio::time::{Instant, Sleep, sleep, timeout_at};
 
+use crate::affinity::Learner;
 use crate::body::permitted;
 use crate::upstream::Picked;
 use crate::worker::Home;
@@ -151,6 +152,7 @@ pub(super) struct ResponseBody {
     account: Account,
     trailers: Trailers,
     carrier: Option<(Arc<Home>, Sender, Picked)>,
+    learner: Option<Learner>,
 }
 
 /// Where trailers go, for a client that takes them, and which are not to be passed on.
@@ -164,7 +166,22 @@ impl ResponseBody {
         carrier: (Arc<Home>, Sender, Picked),
     ) -> Self {
         let limit = limit.map(|limit| (limit, Box::pin(sleep(limit))));
-        Self { inner, limit, account, trailers, carrier: Some(carrier) }
+        Self { inner, limit, account, trailers, carrier: Some(carrier), learner: None }
+    }
+
+    /// It may begin a session of Engine.IO.
+    pub(super) fn learning(mut self, learner: Option<Learner>) -> Self {
+        self.learner = learner;
+        self
+    }
+
+    /// Before the client has it: the next request of the session may come at once.
+    fn learn(&mut self, piece: &[u8]) {
+        if let (Some(learner), Some((_, _, picked))) = (&mut self.learner, &self.carrier)
+            && let Some(sid) = learner.see(piece)
+        {
+            picked.learn(sid.as_bytes(), Instant::now());
+        }
     }
 
     /// Puts trailers where the wire finds them: hyper would send only those that the head announces.
@@ -208,6 +225,9 @@ impl Body for ResponseBody {
                 if let Some(Ok(frame)) = &frame {
                     let length = frame.data_ref().map_or(0, Bytes::len) as u64;
                     self.account.0.sent.fetch_add(length, Ordering::Relaxed);
+                    if let Some(piece) = frame.data_ref() {
+                        self.learn(piece);
+                    }
                 }
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }

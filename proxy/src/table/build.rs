@@ -14,14 +14,15 @@ use imbl::{HashMap, OrdMap};
 use routing::paths::{Paths, Place};
 use snapshot::frame::{Generation, Quarantined};
 use snapshot::{
-    Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef, PathMatch,
-    RouteId, Section, Slice, Snapshot, UpstreamId,
+    AffinityKey, Certificate, CertificateKey, Endpoint, HostPattern, HostTls, Key, ListenerName, ObjectRef,
+    PathMatch, RouteId, Section, Slice, Snapshot, UpstreamId,
 };
 
 use super::check::Prepared;
 use super::hosts::{Host, Tls};
 use super::{Action, Challenge, Forward, Listener, Live, Route, Stale, Table, certificates, check};
 use crate::access::Access;
+use crate::affinity::{Affinity, Seal};
 use crate::auth::Auth;
 use crate::networks::Networks;
 use crate::telemetry::AccessLog;
@@ -67,6 +68,8 @@ impl Entry {
 pub(super) struct Updates {
     lives: Vec<(Arc<Live>, snapshot::Timeouts)>,
     upstreams: Vec<(Arc<Upstream>, Arc<Members>)>,
+    /// The new key of affinity cookies; inside, `None`: there is none any more.
+    seal: Option<Option<Arc<Seal>>>,
 }
 
 /// What became of a section.
@@ -127,6 +130,9 @@ impl Table {
     pub fn install(&self) {
         for (cell, members) in &self.updates.upstreams {
             cell.install(members.clone());
+        }
+        if let Some(seal) = &self.updates.seal {
+            self.seal.store(seal.clone());
         }
         for (cell, timeouts) in &self.updates.lives {
             cell.update(timeouts);
@@ -190,6 +196,7 @@ impl Table {
             upstream_policies: self.upstream_policies.clone(),
             default_tls: self.default_tls.clone(),
             upstreams: self.upstreams.clone(),
+            seal: self.seal.clone(),
             lives: self.lives.clone(),
             updates: Updates::default(),
             alive: self.alive.clone(),
@@ -223,6 +230,11 @@ impl Builder<'_> {
             (Key::Certificate(key), Some(Ok(Section::Certificate(certificate)))) => {
                 self.certificate(key, &certificate)
             }
+            (Key::AffinityKey, Some(Ok(Section::AffinityKey(AffinityKey::Known(key))))) => {
+                self.next.updates.seal = Some(Some(Arc::new(Seal::new(&key))));
+                Verdict::Served
+            }
+            (Key::AffinityKey, Some(Ok(Section::AffinityKey(AffinityKey::Unknown)))) => Verdict::Kept(None),
             _ => Verdict::Kept(Some("section is of another kind than its key".to_owned())),
         };
         let stale = match verdict {
@@ -272,6 +284,7 @@ impl Builder<'_> {
             Key::Certificate(key) => {
                 self.next.certificates.remove(key);
             }
+            Key::AffinityKey => self.next.updates.seal = Some(None),
         }
     }
 
@@ -417,6 +430,10 @@ impl Builder<'_> {
             balance: route.balance,
             retries: route.retries,
             upstream_tls,
+            ring: route.ring,
+            affinity: route
+                .affinity
+                .map(|affinity| Affinity::new(affinity, route.ring, self.next.seal.clone())),
             regex,
             rewrite,
             fields,

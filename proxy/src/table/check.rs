@@ -3,6 +3,7 @@
 use routing::conditions::{Conditions, Value, field_name};
 use snapshot::{Balance, Forward, HashPart, HostPattern, LocationPart, PathMatch, RedirectTo};
 
+use crate::affinity;
 use crate::auth::Auth;
 use crate::fields::Fields;
 use crate::forward::Rewrite;
@@ -39,6 +40,7 @@ fn route(route: &snapshot::Route) -> Result<Prepared, String> {
         self::forward(forward)?;
     }
     redirects(route)?;
+    route.affinity.as_ref().map_or(Ok(()), affinity::check)?;
     let regex = match &route.path {
         PathMatch::Regex(pattern) => Some(PathRegex::new(pattern)?),
         PathMatch::Exact(_) | PathMatch::Prefix(_) => None,

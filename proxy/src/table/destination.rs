@@ -6,7 +6,7 @@ use routing::canary::Decider;
 use snapshot::{UpstreamId, WeightedUpstream};
 
 use crate::head::Head;
-use crate::upstream::{Choice, Upstream, Way, Weighted};
+use crate::upstream::{Choice, Pin, Seat, Upstream, Way, Weighted};
 
 /// Where to.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ struct Canary {
     weight: u32,
     total: u32,
     backends: Vec<Weighted>,
+    sticky: bool,
 }
 
 impl Forward {
@@ -46,6 +47,7 @@ impl Forward {
             weight: canary.weight,
             total: canary.total,
             backends: weighted(canary.backends),
+            sticky: canary.sticky,
         });
         Self { backends: weighted(backends), canary, standby: weighted(standby.into_iter().collect()) }
     }
@@ -61,12 +63,41 @@ impl Forward {
         self.backends.iter().chain(canaries).chain(&self.standby).map(|backend| &backend.upstream)
     }
 
-    /// Among whom an endpoint is chosen for a request.
-    pub(super) fn choice(&self, head: &Head, way: Way) -> Choice<'_> {
-        let canaries = self.canary.as_ref().filter(|canary| canary.takes(head));
-        let first = canaries.map_or(&[][..], |canary| &canary.backends);
-        Choice { among: [first, &self.backends, &self.standby], way }
+    /// Among whom an endpoint is chosen for a request. `seat` is the one of an upstream that it belongs to already.
+    pub(crate) fn choice(
+        &self,
+        head: &Head,
+        way: Way,
+        seat: &dyn Fn(&Upstream) -> Option<Seat>,
+    ) -> Choice<'_> {
+        let canaries = self.canary.as_ref();
+        if canaries.is_none_or(|canary| canary.sticky)
+            && let Some(pin) = self.pin(seat)
+        {
+            let of = |backends: &[Weighted]| {
+                backends.iter().any(|backend| Arc::ptr_eq(&backend.upstream, pin.upstream))
+            };
+            let own = of(&self.backends) || of(&self.standby);
+            let first = canaries.filter(|_| !own).map_or(&[][..], |canary| &canary.backends);
+            return Choice { pin: Some(pin), among: [first, &self.backends, &self.standby], way };
+        }
+        let first = canaries.filter(|canary| canary.takes(head)).map_or(&[][..], |canary| &canary.backends);
+        let group = if first.is_empty() { &self.backends } else { first };
+        // Where there is a canary that clients do not stay at, who is meant is decided first.
+        let pin = canaries.filter(|canary| !canary.sticky).and_then(|_| pin_among(group, seat));
+        Choice { pin, among: [first, &self.backends, &self.standby], way }
     }
+
+    /// The endpoint that a request belongs to already, wherever it is.
+    pub(crate) fn pin(&self, seat: &dyn Fn(&Upstream) -> Option<Seat>) -> Option<Pin<'_>> {
+        let canaries = self.canary.as_ref().map_or(&[][..], |canary| &canary.backends);
+        [&self.backends, canaries, &self.standby].into_iter().find_map(|group| pin_among(group, seat))
+    }
+}
+
+/// Whatever the weights say: they are about who comes for the first time.
+fn pin_among<'a>(group: &'a [Weighted], seat: &dyn Fn(&Upstream) -> Option<Seat>) -> Option<Pin<'a>> {
+    group.iter().find_map(|backend| Some(Pin { upstream: &backend.upstream, seat: seat(&backend.upstream)? }))
 }
 
 impl Canary {
@@ -91,9 +122,9 @@ mod tests {
 
     fn canary(value: Option<&str>, weight: u32, total: u32) -> Canary {
         let value = value.map(|value| ValueMatch::Exact(value.to_owned()));
-        let header = snapshot::CanaryHeader { name: "x-canary".into(), value };
-        let decider = Decider::new(Some(header), Some("canary".into()));
-        Canary { decider, weight, total, backends: Vec::new() }
+        let header = Some(snapshot::CanaryHeader { name: "x-canary".into(), value });
+        let decider = Decider::new(header, Some("canary".into()));
+        Canary { decider, weight, total, backends: Vec::new(), sticky: true }
     }
 
     #[test]

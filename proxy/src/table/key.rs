@@ -9,7 +9,7 @@ use crate::head::Head;
 
 /// The hash of these parts of a request, or nothing where it has none of them. An empty value counts as none: all who
 /// send it would meet at one endpoint. A part that is missing beside others still has its place.
-pub(super) fn of(parts: &[HashPart], head: &Head, client: IpAddr) -> Option<u64> {
+pub(crate) fn of(parts: &[HashPart], head: &Head, client: IpAddr) -> Option<u64> {
     let (mut key, mut found) = (0, false);
     for part in parts {
         // The seed says what came before, so that `ab` and `c` are not `a` and `bc`.

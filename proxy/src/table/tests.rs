@@ -79,8 +79,12 @@ fn put_host(snapshot: &mut Snapshot, name: &str, routes: Vec<snapshot::Route>) {
 }
 
 fn put_slice(snapshot: &mut Snapshot, service: &str, slice: &str, ports: &[u16]) {
-    let endpoint =
-        |port: &u16| Endpoint { address: ([10, 0, 0, 1], *port).into(), ready: true, terminating: false };
+    let endpoint = |port: &u16| Endpoint {
+        address: ([10, 0, 0, 1], *port).into(),
+        ready: true,
+        terminating: false,
+        pod: None,
+    };
     let section = Section::Endpoints(Endpoints { endpoints: ports.iter().map(endpoint).collect() });
     snapshot.insert(Key::Endpoints(upstream_id(service), Slice(slice.into())), &section);
 }

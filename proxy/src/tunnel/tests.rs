@@ -36,8 +36,12 @@ fn frame(masked: bool, fin: bool, text: &[u8]) -> Vec<u8> {
 
 fn route() -> (Arc<Live>, Picked) {
     let id = snapshot::UpstreamId::endpoints("d", "s", "80");
-    let endpoint =
-        snapshot::Endpoint { address: "127.0.0.1:1".parse().unwrap(), ready: true, terminating: false };
+    let endpoint = snapshot::Endpoint {
+        address: "127.0.0.1:1".parse().unwrap(),
+        ready: true,
+        terminating: false,
+        pod: None,
+    };
     let owner = snapshot::ObjectRef { kind: "Ingress".into(), namespace: "d".into(), name: "i".into() };
     let timeouts = snapshot::Timeouts {
         idle: snapshot::Millis(2_000),

@@ -57,6 +57,11 @@ impl Endpoint {
         &self.id
     }
 
+    /// The upstream itself, as long as anybody routes to it.
+    pub(super) fn whole_upstream(&self) -> Option<Arc<Upstream>> {
+        self.upstream.upgrade()
+    }
+
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
     }

@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 
-use super::Upstream;
 use super::endpoint::Endpoint;
-use super::rank::Ranked;
+use super::rank::{self, Ranked};
+use super::{Seat, Upstream};
 
 /// Immutable, swapped whole. Each list is sorted by address.
 #[derive(Default)]
@@ -37,6 +37,7 @@ impl Members {
             if same {
                 kept.ready |= next.ready;
                 kept.terminating |= next.terminating;
+                kept.pod = kept.pod.max(next.pod);
             }
             same
         });
@@ -52,8 +53,8 @@ impl Members {
                 .next_if(|known| known.address() == entry.address)
                 .unwrap_or_else(|| Endpoint::new(entry.address, upstream));
             match (entry.ready, entry.terminating) {
-                (true, _) => ready.push(Ranked::new(endpoint)),
-                (false, true) => terminating.push(Ranked::new(endpoint)),
+                (true, _) => ready.push(Ranked::new(endpoint, entry.pod)),
+                (false, true) => terminating.push(Ranked::new(endpoint, entry.pod)),
                 (false, false) => waiting.push(endpoint),
             }
         }
@@ -67,6 +68,18 @@ impl Members {
                 .filter(|endpoint| endpoint.in_flight() > 0)
                 .map(Arc::downgrade)
                 .collect(),
+        }
+    }
+
+    /// The endpoint that is meant, if it still does for that. Of several pods of one name, the first by address.
+    pub(super) fn at(&self, seat: Seat) -> Option<&Ranked> {
+        match seat {
+            Seat::Seed(seed, ring) => self.ready.iter().find(|ranked| ranked.seed(ring) == seed),
+            Seat::Key(key, ring) => rank::highest(&self.ready, (key, ring), |_| true),
+            Seat::Session(address) => [&self.ready, &self.terminating].into_iter().find_map(|endpoints| {
+                let found = endpoints.binary_search_by_key(&address, Ranked::address).ok()?;
+                endpoints.get(found)
+            }),
         }
     }
 

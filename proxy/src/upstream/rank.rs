@@ -1,5 +1,7 @@
 //! Consistent hashing: for each key the endpoints have an order, and the first that fits is taken.
 //!
+//! By address, or by the pod's name where the ring says so.
+//!
 //! This is rendezvous hashing (Thaler and Ravishankar, "Using name-based mappings to increase hit rates", 1998). The
 //! order follows from key and address alone, so that it is the same on every proxy, whatever came and went before.
 //! When an endpoint goes, only its keys move, and they spread over all the others; a new one takes only its share. In
@@ -9,20 +11,45 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use snapshot::{PodHash, Ring};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::endpoint::Endpoint;
 
-/// An endpoint and what its place in the orders follows from. The seed lies beside the pointer, so that a pick runs
+/// An endpoint and what its place in the orders follows from. The seeds lie beside the pointer, so that a pick runs
 /// along one piece of memory.
 pub(super) struct Ranked {
-    seed: u64,
+    seeds: Seeds,
     endpoint: Arc<Endpoint>,
 }
 
+/// What an endpoint's place in the orders follows from, for each ring.
+struct Seeds {
+    address: u64,
+    pod: u64,
+}
+
+impl Seeds {
+    fn of(&self, ring: Ring) -> u64 {
+        match ring {
+            Ring::Address => self.address,
+            Ring::PodName => self.pod,
+        }
+    }
+}
+
 impl Ranked {
-    pub(super) fn new(endpoint: Arc<Endpoint>) -> Self {
-        Self { seed: seed(endpoint.address()), endpoint }
+    pub(super) fn new(endpoint: Arc<Endpoint>, pod: Option<PodHash>) -> Self {
+        let address = seed(endpoint.address());
+        Self { seeds: Seeds { address, pod: pod.map_or(address, |PodHash(hash)| hash) }, endpoint }
+    }
+
+    pub(super) fn seed(&self, ring: Ring) -> u64 {
+        self.seeds.of(ring)
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.endpoint.address()
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -34,17 +61,17 @@ impl Ranked {
 /// n endpoints that fit the logarithm of n on average.
 pub(super) fn highest(
     endpoints: &[Ranked],
-    key: u64,
+    (key, ring): (u64, Ring),
     fits: impl Fn(&Endpoint) -> bool,
-) -> Option<&Arc<Endpoint>> {
+) -> Option<&Ranked> {
     let mut best = None;
-    for Ranked { seed, endpoint } in endpoints {
-        let score = mix(key ^ seed);
-        if best.is_none_or(|(highest, _)| score > highest) && fits(endpoint) {
-            best = Some((score, endpoint));
+    for ranked in endpoints {
+        let score = mix(key ^ ranked.seeds.of(ring));
+        if best.is_none_or(|(highest, _)| score > highest) && fits(&ranked.endpoint) {
+            best = Some((score, ranked));
         }
     }
-    best.map(|(_, endpoint)| endpoint)
+    best.map(|(_, ranked)| ranked)
 }
 
 /// The finalizer of `SplitMix64` (Steele, Lea and Flood, 2014): each bit of the input changes half of the output.

@@ -19,7 +19,7 @@ fn address(port: u16) -> SocketAddr {
 }
 
 fn endpoint(port: u16, ready: bool, terminating: bool) -> snapshot::Endpoint {
-    snapshot::Endpoint { address: address(port), ready, terminating }
+    snapshot::Endpoint { address: address(port), ready, terminating, pod: None }
 }
 
 fn ready(ports: impl IntoIterator<Item = u16>) -> Vec<snapshot::Endpoint> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use crds::wspolicy::WsPolicy;
 use crds::wsroute::{WsRoute, WsRouteStatus};
-use k8s_openapi::api::core::v1::{Secret, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{ObjectReference, Secret, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -22,8 +22,8 @@ use translate::{Kind, Object, SERVICE_NAME, is_password_hash, reads_annotation};
 use super::Sight;
 use crate::live::{Live, LiveStatus};
 
-/// What a certificate is made of, whom it trusts and no longer trusts, and a file of users.
-const READ_WHOLE: [&str; 5] = ["auth", "ca.crl", "ca.crt", "tls.crt", "tls.key"];
+/// What a certificate is made of, whom it trusts and no longer trusts, the key of affinity cookies, and a file of users.
+const READ_WHOLE: [&str; 6] = ["affinity-key", "auth", "ca.crl", "ca.crt", "tls.crt", "tls.key"];
 
 /// What is left of an object.
 #[derive(Debug)]
@@ -123,7 +123,11 @@ impl Watched for EndpointSlice {
             endpoint.hints = None;
             endpoint.hostname = None;
             endpoint.node_name = None;
-            endpoint.target_ref = None;
+            endpoint.target_ref = endpoint.target_ref.take().map(|target| ObjectReference {
+                kind: target.kind,
+                name: target.name,
+                ..ObjectReference::default()
+            });
             endpoint.zone = None;
         }
         Kept { sight: Ok(Sight::Whole(Object::EndpointSlice(Arc::new(self)))), live: None }

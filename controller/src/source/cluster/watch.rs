@@ -9,6 +9,7 @@
 //!
 //! [page]: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::pin::pin;
@@ -58,7 +59,7 @@ pub(super) struct Watch<K> {
     client: Client,
     request: Request,
     kind: PhantomData<fn() -> K>,
-    fields: Option<&'static str>,
+    fields: Option<Cow<'static, str>>,
     absence: Absence,
     manager: String,
     position: Position,
@@ -96,7 +97,7 @@ enum Ended {
 impl<K: Watched> Watch<K> {
     pub(super) fn new(
         api: Api<K>,
-        fields: Option<&'static str>,
+        fields: Option<Cow<'static, str>>,
         absence: Absence,
         manager: String,
         position: Position,
@@ -174,7 +175,7 @@ impl<K: Watched> Watch<K> {
     async fn list_pages(&mut self) -> Ended {
         let mut objects = Vec::new();
         let mut ask = ListParams { limit: Some(PAGE), ..ListParams::default() };
-        ask.field_selector = self.fields.map(Into::into);
+        ask.field_selector = self.fields.clone().map(Into::into);
         loop {
             let page = match timeout(ANSWER, self.page(&ask)).await {
                 Ok(Ok(page)) => page,
@@ -220,7 +221,7 @@ impl<K: Watched> Watch<K> {
             Place::At(version) => (None, version),
         };
         let ask = WatchParams {
-            field_selector: self.fields.map(Into::into),
+            field_selector: self.fields.clone().map(Into::into),
             timeout: Some(LIFE.as_secs() as u32),
             send_initial_events: listing.is_some(),
             ..WatchParams::default()

@@ -61,6 +61,7 @@ pub(crate) fn found(pattern: &str) -> String {
 /// Lets a route forward to its canary, unless one of the two leads nowhere. Who then may be forwarded to.
 pub(super) fn put_in<'a>(
     route: &mut Route,
+    main: &Candidate<'_>,
     canary: &'a Candidate<'_>,
 ) -> impl Iterator<Item = UpstreamId> + 'a {
     let backends = match (&mut route.action, &canary.target.action) {
@@ -72,7 +73,9 @@ pub(super) fn put_in<'a>(
             let header = header.map(|name| CanaryHeader { name, value });
             let (weight, total) = (weight.unwrap_or(0), total.unwrap_or(100));
             let backends = canaries.backends.clone();
-            forward.canary = Some(Canary { header, cookie, weight, total, backends });
+            let sticky = canary.route.patch.affinity.canary_sticky;
+            let sticky = sticky.or(main.route.patch.affinity.canary_sticky).unwrap_or(true);
+            forward.canary = Some(Canary { header, cookie, weight, total, backends, sticky });
             policy::upstream_tls::add_canary(&mut route.upstream_tls, canary.target.upstream_tls.as_deref());
             Some(&canary.target.upstreams)
         }

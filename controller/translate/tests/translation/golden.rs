@@ -40,6 +40,10 @@ fn view(outcome: &Outcome) -> Value {
                 *der = json!(format!("{} bytes", der.as_array().unwrap().len()));
             }
         }
+        let endpoints = section.pointer_mut("/Endpoints/endpoints").and_then(Value::as_array_mut);
+        for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
+            endpoint.retain(|_, value| !value.is_null());
+        }
         for der in
             section.pointer_mut("/Certificate/Pair/chain").and_then(Value::as_array_mut).into_iter().flatten()
         {
@@ -82,6 +86,8 @@ fn leave_out_defaults(route: &mut Value) {
         "balance": "LeastConnections",
         "retries": snapshot::Retries::default(),
         "upstream_tls": null,
+        "ring": "Address",
+        "affinity": null,
         "rewrite": snapshot::Rewrite::default(),
         "headers": snapshot::Headers::default(),
         "max_body": null,

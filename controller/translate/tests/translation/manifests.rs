@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use snapshot::CertificateKey;
-use translate::{Change, Kind, Object, Settings, StatusOf, Store};
+use translate::{AffinityKeyFrom, Change, Kind, Object, Settings, StatusOf, Store};
 
 /// A case: settings, and objects in the order of the file.
 #[derive(Debug, Default)]
@@ -46,6 +46,7 @@ struct SettingsDocument {
     nginx_annotations: Option<bool>,
     #[serde(default)]
     addresses: Vec<crds::wsroute::Address>,
+    affinity_key_secret: Option<String>,
 }
 
 impl Case {
@@ -96,6 +97,10 @@ fn settings(document: SettingsDocument) -> Settings {
             StatusOf::Written
         },
         addresses: document.addresses,
+        affinity_key: document.affinity_key_secret.map_or(AffinityKeyFrom::Nowhere, |name| {
+            let (namespace, name) = name.split_once('/').unwrap();
+            AffinityKeyFrom::Secret { namespace: namespace.into(), name: name.into() }
+        }),
         nginx_annotations: document.nginx_annotations.unwrap_or(default.nginx_annotations),
         ..default
     }

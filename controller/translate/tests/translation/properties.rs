@@ -62,6 +62,9 @@ fn annotations() -> impl Strategy<Value = Value> {
         "longhaul.dev/set-request-headers",
         "longhaul.dev/client-ca-secret",
         "nginx.ingress.kubernetes.io/auth-tls-secret",
+        "longhaul.dev/affinity-cookie",
+        "nginx.ingress.kubernetes.io/affinity",
+        "nginx.ingress.kubernetes.io/session-cookie-path",
     ]);
     let value = word(&[
         "1h",
@@ -80,6 +83,7 @@ fn annotations() -> impl Strategy<Value = Value> {
         "/$1",
         "https://a.test/",
         "X-A: 1",
+        "cookie",
     ]);
     proptest::collection::btree_map(key, value, 0..3).prop_map(|map| json!(map))
 }
@@ -498,7 +502,7 @@ proptest! {
                 snapshot::Key::Host(_) => {
                     prop_assert_eq!(others(&before.snapshot, key), others(&after.snapshot, key), "{}", key);
                 }
-                snapshot::Key::Certificate(_) | snapshot::Key::Listener(_) => {
+                snapshot::Key::Certificate(_) | snapshot::Key::Listener(_) | snapshot::Key::AffinityKey => {
                     prop_assert_eq!(before.snapshot.encoded(key), after.snapshot.encoded(key), "{}", key);
                 }
                 snapshot::Key::Endpoints(..) => {}

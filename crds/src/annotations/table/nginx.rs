@@ -1,5 +1,6 @@
 //! The keys of ingress-nginx. Keys, values and quirks were read from its sources at its last commit.
 
+use super::super::parse::affinity;
 use super::super::parse::auth;
 use super::super::parse::clients;
 use super::super::parse::cookies;
@@ -284,22 +285,22 @@ pub(super) static ROWS: &[Annotation] = &[
     .security()
     .only(snippet_protects),
     served("nginx.ingress.kubernetes.io/service-upstream", "Connect to the address of the Service in place of its endpoints.", backends::service_address).takes(GO_BOOLEAN, "false", "true"),
-    not_yet("nginx.ingress.kubernetes.io/affinity", "cookie"),
-    not_yet("nginx.ingress.kubernetes.io/affinity-canary-behavior", "sticky|legacy"),
-    not_yet("nginx.ingress.kubernetes.io/affinity-mode", "balanced|persistent"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-change-on-failure", "bool").inert(Inert::False),
+    served("nginx.ingress.kubernetes.io/affinity", "Sets a cookie by which clients come back to their endpoint. Those that ingress-nginx set are replaced. Beats `upstream-hash-by` and `load-balance`.", affinity::nginx_affinity).takes("`cookie`", "none", "cookie"),
+    served("nginx.ingress.kubernetes.io/affinity-canary-behavior", "On a canary, or where it has none of its own on the Ingress that it is of: whether who has the cookie of an endpoint stays there, in the canary or not; or whether that is decided for each request.", affinity::nginx_canary_behavior).takes("`sticky` or `legacy`", "sticky", "legacy"),
+    served("nginx.ingress.kubernetes.io/affinity-mode", "With `affinity`: whether endpoints that come take over their share of the clients that have a cookie.", affinity::nginx_mode).takes("`balanced` or `persistent`", "balanced", "persistent"),
+    served("nginx.ingress.kubernetes.io/session-cookie-change-on-failure", "With `affinity`: whether a client whose endpoint cannot be reached gets the cookie of the one that serves it. Without, another one serves it meanwhile, the same for all with that cookie.", affinity::nginx_change_on_failure).takes(GO_BOOLEAN, "false", "true"),
     not_applicable(
         "nginx.ingress.kubernetes.io/session-cookie-conditional-samesite-none",
         "bool",
         "the browsers that needed it are gone",
     ),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-domain", "basic chars"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-expires", "int seconds as string"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-max-age", "int seconds as string"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-name", "basic chars"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-path", "URL chars"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-samesite", "None|Lax|Strict (case-insensitive)"),
-    not_yet("nginx.ingress.kubernetes.io/session-cookie-secure", "bool"),
+    served("nginx.ingress.kubernetes.io/session-cookie-domain", "With `affinity`: the domain to whose hosts browsers send it.", affinity::domain).takes("a DNS name", "the host that is asked for alone", "example.com"),
+    served("nginx.ingress.kubernetes.io/session-cookie-expires", "With `affinity`: how long browsers keep it. Served as Max-Age; `session-cookie-max-age` counts where both are set.", affinity::nginx_max_age).takes("whole seconds", "until the browser ends", "172800"),
+    served("nginx.ingress.kubernetes.io/session-cookie-max-age", "With `affinity`: how long browsers keep it.", affinity::nginx_max_age).takes("whole seconds; `0`: until the browser ends", "until the browser ends", "172800"),
+    served("nginx.ingress.kubernetes.io/session-cookie-name", "With `affinity`: its name.", affinity::nginx_name).takes("a name", "INGRESSCOOKIE", "route"),
+    served("nginx.ingress.kubernetes.io/session-cookie-path", "With `affinity`: below which path browsers send it. Of a regular expression the default is `/`.", affinity::path).takes("a path", "the path that the rule matches", "/"),
+    served("nginx.ingress.kubernetes.io/session-cookie-samesite", "With `affinity`: from which sites' pages browsers send it.", affinity::same_site).takes("`Strict`, `Lax` or `None`, in any case", "what browsers have", "Lax"),
+    served("nginx.ingress.kubernetes.io/session-cookie-secure", "With `affinity`: browsers send it over https only.", affinity::nginx_secure).takes(GO_BOOLEAN, "true where the client comes by https", "true"),
     refused(
         "nginx.ingress.kubernetes.io/stream-snippet",
         "raw nginx config",

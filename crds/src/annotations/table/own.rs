@@ -1,5 +1,6 @@
 //! Our own keys.
 
+use super::super::parse::affinity;
 use super::super::parse::auth;
 use super::super::parse::clients;
 use super::super::parse::cors;
@@ -32,7 +33,7 @@ pub(super) static ROWS: &[Annotation] = &[
     not_yet("longhaul.dev/keepalive-side", "client, upstream or both."),
     served("longhaul.dev/load-balancing", "How an endpoint is chosen for a new tunnel or request. Hashing hashes what `hash-on` names, or the client's address.", own_load_balancing).takes("`least-connections`, `round-robin` or `consistent-hash`", "least-connections", "round-robin"),
     served("longhaul.dev/hash-on", "What is hashed, so that the same goes to the same endpoint; asks for consistent hashing.", own_hash_on).takes("`client-address`, `header:NAME`, `cookie:NAME`, `query:NAME` or `path`", "client-address", "query:room"),
-    not_yet("longhaul.dev/hash-ring", "address or pod-name."),
+    served("longhaul.dev/hash-ring", "What of an endpoint keys and affinity cookies are tied to: its address, or the name of its pod, so that the pods of a StatefulSet keep theirs when they are restarted.", affinity::ring).takes("`address` or `pod-name`", "address", "pod-name"),
     not_yet("longhaul.dev/on-owner-change", "keep or drain.").inert(Inert::Values(&["keep"])),
     not_yet("longhaul.dev/hold", "How long a handshake waits for a ready endpoint.")
         .inert(Inert::Values(&["0s"])),
@@ -40,13 +41,13 @@ pub(super) static ROWS: &[Annotation] = &[
         .inert(Inert::Values(&["0s"])),
     not_yet("longhaul.dev/endpoint-connections", "Most open tunnels for each endpoint.")
         .inert(Inert::Values(&["0"])),
-    not_yet("longhaul.dev/engine-io", "Learn Engine.IO's sid for affinity.").inert(Inert::False),
-    not_yet("longhaul.dev/affinity-cookie", "Name of the affinity cookie."),
-    not_yet("longhaul.dev/affinity-cookie-max-age", "Its Max-Age."),
-    not_yet("longhaul.dev/affinity-cookie-path", "Its Path."),
-    not_yet("longhaul.dev/affinity-cookie-same-site", "Its SameSite."),
-    not_yet("longhaul.dev/affinity-cookie-secure", "Its Secure."),
-    not_yet("longhaul.dev/affinity-cookie-domain", "Its Domain."),
+    served("longhaul.dev/engine-io", "Learn the `sid` of Engine.IO, which Socket.IO speaks, so that a session's requests come to its endpoint without a cookie. A request without one that this proxy knows goes by the hash of the client's address.", affinity::engine_io).takes(BOOLEAN, "false", "true"),
+    served("longhaul.dev/affinity-cookie", "Sets a cookie of this name, by which clients come back to the endpoint that they were at as long as it is ready. It tells nobody the address. `off`: none, whatever else asks for one.", affinity::own_cookie).takes("a name, or `off`", "none", "longhaul"),
+    served("longhaul.dev/affinity-cookie-max-age", "How long browsers keep it.", affinity::own_max_age).takes("a duration with unit (h, m, s, ms); `0s`: until the browser ends", "until the browser ends", "24h"),
+    served("longhaul.dev/affinity-cookie-path", "Below which path browsers send it.", affinity::path).takes("a path", "the path that the rule matches", "/"),
+    served("longhaul.dev/affinity-cookie-same-site", "From which sites' pages browsers send it.", affinity::same_site).takes("`Strict`, `Lax` or `None`", "what browsers have", "Lax"),
+    served("longhaul.dev/affinity-cookie-secure", "Browsers send it over https only.", affinity::own_secure).takes(BOOLEAN, "true where the client comes by https", "true"),
+    served("longhaul.dev/affinity-cookie-domain", "The domain to whose hosts browsers send it.", affinity::domain).takes("a DNS name", "the host that is asked for alone", "example.com"),
     not_yet("longhaul.dev/max-connections", "Most open tunnels of the route.").inert(Inert::Values(&["0"])),
     not_yet("longhaul.dev/max-connections-per-client", "Most open tunnels of one client address.")
         .inert(Inert::Values(&["0"])),

@@ -37,7 +37,7 @@ pub enum Certificate {
     Bad(String),
 }
 
-/// A private key in DER. It never shows: not in `Debug`, not in a human-readable encoding.
+/// A private key in DER, or another secret. It never shows: not in `Debug`, not in a human-readable encoding.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct PrivateKey(Arc<[u8]>);

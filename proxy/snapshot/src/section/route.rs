@@ -6,6 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::access::Access;
+use super::affinity::{Affinity, Ring};
 use super::auth::Auth;
 use super::fields::Headers;
 use super::policy::{Balance, Retries, Rewrite, Timeouts};
@@ -74,6 +75,10 @@ pub struct Route {
     pub retries: Retries,
     /// How TLS is spoken to upstreams. Absent: it is not.
     pub upstream_tls: Option<Box<UpstreamTls>>,
+    /// What of an endpoint consistent hashing and affinity go by.
+    pub ring: Ring,
+    /// How clients find their endpoint again. Absent: they do not.
+    pub affinity: Option<Affinity>,
     /// What is sent upstream in place of the request's own target and Host.
     pub rewrite: Rewrite,
     /// What it changes of the fields of requests and responses.
@@ -104,6 +109,8 @@ impl Route {
             balance: Balance::default(),
             retries: Retries::default(),
             upstream_tls: None,
+            ring: Ring::default(),
+            affinity: None,
             rewrite: Rewrite::default(),
             headers: Headers::default(),
             max_body: None,
@@ -296,6 +303,8 @@ pub struct Canary {
     pub total: u32,
     /// One of these, chosen by weight. Never empty.
     pub backends: Vec<WeightedUpstream>,
+    /// A client whose affinity cookie names an endpoint, of the canary or not, stays there: nothing decides anew.
+    pub sticky: bool,
 }
 
 /// A request field that decides about a [`Canary`].

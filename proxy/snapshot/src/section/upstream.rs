@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::affinity::PodHash;
+
 /// A port of a Service as routes refer to it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UpstreamId {
@@ -70,4 +72,6 @@ pub struct Endpoint {
     pub ready: bool,
     /// On its way out but still serving: takes new tunnels only where nothing is ready.
     pub terminating: bool,
+    /// The pod that it is. Absent: it is none, or that is not known.
+    pub pod: Option<PodHash>,
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use snapshot::Ring;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::*;
@@ -12,7 +13,7 @@ fn key(of: u32) -> u64 {
 }
 
 fn at(address: &str) -> snapshot::Endpoint {
-    snapshot::Endpoint { address: address.parse().unwrap(), ready: true, terminating: false }
+    snapshot::Endpoint { address: address.parse().unwrap(), ready: true, terminating: false, pod: None }
 }
 
 /// IPv4 and IPv6 by turns, sorted as a slice is.
@@ -29,7 +30,9 @@ fn mixed(count: u16) -> Vec<snapshot::Endpoint> {
 /// Whom each of so many keys belongs to.
 fn owners(upstream: &Upstream, keys: u32) -> Vec<SocketAddr> {
     let now = Instant::now();
-    (0..keys).map(|number| upstream.pick(Way::Hash(key(number)), &[], now).unwrap().address()).collect()
+    (0..keys)
+        .map(|number| upstream.pick(Way::Hash(key(number), Ring::Address), &[], now).unwrap().address())
+        .collect()
 }
 
 fn shares<T: Ord>(owners: impl IntoIterator<Item = T>) -> BTreeMap<T, u32> {
@@ -62,7 +65,8 @@ fn owners_are_what_another_implementation_finds() {
     ] {
         let mut tried = Vec::new();
         for expected in order {
-            let picked = upstream.pick(Way::Hash(xxh3_64(text.as_bytes())), &tried, now).unwrap();
+            let picked =
+                upstream.pick(Way::Hash(xxh3_64(text.as_bytes()), Ring::Address), &tried, now).unwrap();
             assert_eq!(picked.address(), expected.parse().unwrap(), "{text} after {tried:?}");
             tried.push(picked.address());
         }
@@ -126,14 +130,16 @@ fn load_changes_no_owner() {
     let (upstream, now) = (upstream(&[&mixed(5)]), Instant::now());
     let before = owners(&upstream, 200);
     let _held: Vec<_> =
-        (0..100).filter_map(|_| upstream.pick(Way::Hash(key(0)), &[before[1]], now)).collect();
+        (0..100).filter_map(|_| upstream.pick(Way::Hash(key(0), Ring::Address), &[before[1]], now)).collect();
     assert_eq!(owners(&upstream, 200), before);
 }
 
 #[test]
 fn a_key_whose_owner_is_ejected_goes_to_the_next_and_comes_back() {
     let (upstream, mut now) = (least(1..=4), Instant::now());
-    let owner = |tried: &[SocketAddr], now| upstream.pick(Way::Hash(key(1)), tried, now).unwrap().address();
+    let owner = |tried: &[SocketAddr], now| {
+        upstream.pick(Way::Hash(key(1), Ring::Address), tried, now).unwrap().address()
+    };
     let first = owner(&[], now);
     let second = owner(&[first], now);
     assert_ne!(first, second);
@@ -156,7 +162,7 @@ fn terminating_endpoints_own_keys_only_where_nothing_ready_is_left() {
     let shares = shares(owners(&upstream, 300));
     assert_eq!(shares.keys().copied().collect::<Vec<_>>(), [address(2), address(3)]);
     set(&upstream, &[&slice[3..]]);
-    assert!(upstream.pick(Way::Hash(key(1)), &[], Instant::now()).is_none());
+    assert!(upstream.pick(Way::Hash(key(1), Ring::Address), &[], Instant::now()).is_none());
 }
 
 // ---- weights
@@ -167,7 +173,7 @@ fn backend(port: u16, weight: u32) -> Weighted {
 
 fn chosen(backends: &[Weighted], keys: u32) -> Vec<u16> {
     let now = Instant::now();
-    let port = |key| choose(backends, Way::Hash(key), &[], now).unwrap().address().port();
+    let port = |key| choose(backends, Way::Hash(key, Ring::Address), &[], now).unwrap().address().port();
     (0..keys).map(|number| port(key(number))).collect()
 }
 
@@ -224,10 +230,50 @@ fn another_attempt_stays_with_the_backend_as_long_as_it_can() {
     for number in 0..50 {
         let mut tried = Vec::new();
         for _ in 0..4 {
-            tried.push(choose(&backends, Way::Hash(key(number)), &tried, now).unwrap().address());
+            tried.push(
+                choose(&backends, Way::Hash(key(number), Ring::Address), &tried, now).unwrap().address(),
+            );
         }
-        assert!(choose(&backends, Way::Hash(key(number)), &tried, now).is_none());
+        assert!(choose(&backends, Way::Hash(key(number), Ring::Address), &tried, now).is_none());
         let first: Vec<_> = tried.iter().map(|address| address.port() > 2).collect();
         assert!(first[0] == first[1] && first[2] == first[3] && first[1] != first[2], "{tried:?}");
+    }
+}
+
+#[test]
+fn the_pods_name_decides_where_the_ring_says_so() {
+    let pods = |addresses: [&str; 3]| {
+        let endpoints = addresses.iter().zip(["chat-0", "chat-1", "chat-2"]);
+        let named = |(address, pod): (&&str, &str)| snapshot::Endpoint {
+            pod: Some(snapshot::PodHash::of(pod)),
+            ..at(address)
+        };
+        let mut slice: Vec<_> = endpoints.map(named).collect();
+        slice.sort();
+        upstream(&[&slice])
+    };
+    let addresses = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"];
+    // All have another address after a restart.
+    let restarted = ["10.0.9.3:80", "10.0.9.1:80", "10.0.9.2:80"];
+    let (before, after, now) = (pods(addresses), pods(restarted), Instant::now());
+    let place = |upstream: &Upstream, addresses: [&str; 3], number, ring| {
+        let owner = upstream.pick(Way::Hash(key(number), ring), &[], now).unwrap().address().to_string();
+        addresses.iter().position(|address| *address == owner).unwrap()
+    };
+    let same = |ring| {
+        let same = |number: &u32| {
+            place(&before, addresses, *number, ring) == place(&after, restarted, *number, ring)
+        };
+        (0..300).filter(same).count()
+    };
+    assert_eq!(same(Ring::PodName), 300);
+    assert!(same(Ring::Address) < 200);
+    let owners: BTreeSet<_> = (0..300).map(|n| place(&before, addresses, n, Ring::PodName)).collect();
+    assert_eq!(owners.len(), 3);
+    // An endpoint that is no pod has its address.
+    let bare = upstream(&[&addresses.map(at)]);
+    for number in 0..50 {
+        let owner = |ring| place(&bare, addresses, number, ring);
+        assert_eq!(owner(Ring::PodName), owner(Ring::Address));
     }
 }
