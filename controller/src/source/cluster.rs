@@ -12,9 +12,9 @@
 //!   the kind it is about: the others go on.
 //!
 //! A kind is complete when each of its watches has listed once. A kind that may be missing is complete without:
-//! WsRoutes and WsPolicies of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where only namespaces
-//! are watched and reading them is not permitted. That permission is missing for another kind is no reason to show a
-//! world without it: nothing is published then, and proxies go on with what they have.
+//! WsRoutes and WsPolicies of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where
+//! only namespaces are watched and reading them is not permitted. That permission is missing for another kind is no
+//! reason to show a world without it: nothing is published then, and proxies go on with what they have.
 
 mod on_demand;
 pub mod once;

@@ -124,7 +124,7 @@ impl Classes {
                 Some(ours) => Some(Taken::Ours(Some(ours))),
                 None => self.also.contains(name).then_some(Taken::AsGuest),
             },
-            (None, None) => self.classless.then(|| Taken::Ours(self.default_name.as_ref())),
+            (None, None) => self.classless.then_some(Taken::Ours(self.default_name.as_ref())),
         };
         let is_ours = matches!(taken, Some(Taken::Ours(_)));
         match (old, field) {
@@ -175,7 +175,7 @@ impl Classes {
                         format!("name a class: {}", self.names()),
                     ));
                 }
-                (self.default == DefaultClass::Ours).then(|| Taken::Ours(self.default_name.as_ref()))
+                (self.default == DefaultClass::Ours).then_some(Taken::Ours(self.default_name.as_ref()))
             }
         }
     }

@@ -254,19 +254,19 @@ impl Store {
                 self.absent.remove(&(object.kind(), name.clone()));
                 if self.of(object.kind()).get(&name) != Some(&object) {
                     objects.push(object.reference());
-                    self.set(object.kind(), name, Some(object));
+                    self.set(object.kind(), &name, Some(object));
                 }
             }
             Change::Delete(reference) => {
                 let named = identity(&reference);
                 let was_there =
-                    named.as_ref().is_some_and(|(kind, name)| self.set(*kind, name.clone(), None).is_some());
+                    named.as_ref().is_some_and(|(kind, name)| self.set(*kind, name, None).is_some());
                 let was_absent = named.is_some_and(|named| self.absent.remove(&named).is_some());
                 objects.extend((was_there || was_absent).then_some(reference));
             }
             Change::Absent(reference) => {
                 let Some((kind, name)) = identity(&reference) else { return Touched::default() };
-                self.set(kind, name.clone(), None);
+                self.set(kind, &name, None);
                 objects.extend(self.absent.insert((kind, name)).is_none().then_some(reference));
             }
             Change::Replace(kind, all) => {
@@ -275,7 +275,7 @@ impl Store {
                 // Changed in place instead of replaced: so that the next store shares a past with this one.
                 for Difference { name, after, .. } in differences(kind, &self.of(kind).clone(), &next) {
                     objects.push(name.reference(kind));
-                    self.set(kind, name.clone(), after.cloned());
+                    self.set(kind, name, after.cloned());
                 }
             }
             Change::Synced(kind) => {
@@ -289,13 +289,13 @@ impl Store {
     }
 
     /// Puts an object in place of the one of its name, if any, which is returned.
-    fn set(&mut self, kind: Kind, name: Name, object: Option<Object>) -> Option<Object> {
+    fn set(&mut self, kind: Kind, name: &Name, object: Option<Object>) -> Option<Object> {
         let before = match object {
             Some(object) => self.of_mut(kind).insert(name.clone(), object),
-            None => self.of_mut(kind).remove(&name),
+            None => self.of_mut(kind).remove(name),
         };
         match kind {
-            Kind::WsPolicy => self.remember(&name, before.clone()),
+            Kind::WsPolicy => self.remember(name, before.clone()),
             Kind::IngressClass if !self.last_sound_policies.is_empty() => {
                 let named = parameters::all_named(self);
                 let released = self.last_sound_policies.keys().filter(|name| !named.contains(name)).cloned();

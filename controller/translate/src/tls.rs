@@ -15,7 +15,7 @@ use crate::object::Asked;
 use crate::policy::clients::Clients;
 use crate::report::{Conflict, Notes, Tally, remark};
 use crate::settings::Settings;
-use crate::store::{Kind, Name, Store};
+use crate::store::{Name, Store};
 
 const SECRET_TYPE: &str = "kubernetes.io/tls";
 
@@ -111,7 +111,7 @@ pub(crate) fn section(key: &CertificateKey, store: &Store) -> (Certificate, Opti
     let found = match store.secret(&name) {
         None => {
             let remedy = "create it, of type kubernetes.io/tls, with tls.crt and tls.key";
-            Err(absence::of(Kind::Secret, &name, store, remedy))
+            Err(absence::of_secret(&name, store, remedy))
         }
         Some(secret) => read(secret).map_err(|(what, remedy)| {
             let message = format!("Secret {key}: {what}");

@@ -168,7 +168,7 @@ fn basic(basic: &Basic, owner: &Owner, store: &Store, notes: &mut Notes) -> Resu
             UsersForm::File => "create it, with a file of htpasswd under its key auth",
             UsersForm::Map => "create it, with each user's hash under a key of the user's name",
         };
-        let Absence { reason, message, remedy } = absence::of(Kind::Secret, &name, store, remedy);
+        let Absence { reason, message, remedy } = absence::of_secret(&name, store, remedy);
         return closed(reason, message, remedy);
     };
     let (users, troubles) = match read(secret, basic.form) {

@@ -17,7 +17,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 
 use crate::absence;
 use crate::draft::Owner;
-use crate::store::{Kind, Name, Store};
+use crate::store::{Name, Store};
 use crate::tls::Problem;
 
 /// All that an authority's Secret may have in it, in bytes: each host of it carries that.
@@ -141,7 +141,7 @@ impl Clients {
         };
         let key = format!("{}/{}", name.namespace, name.name);
         let remedy = "create it, with the certificates of the authorities under its key ca.crt";
-        let secret = store.secret(name).ok_or_else(|| absence::of(Kind::Secret, name, store, remedy))?;
+        let secret = store.secret(name).ok_or_else(|| absence::of_secret(name, store, remedy))?;
         let (authorities, revoked) = read(secret).map_err(|(what, remedy)| Problem {
             reason: "SecretInvalid",
             message: format!("Secret {key}: {what}"),

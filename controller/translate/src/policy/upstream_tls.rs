@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
         let name = name(named, self.owner);
         self.store.secret(&name).ok_or_else(|| {
             let remedy = "create it, with what is asked for: ca.crt, or tls.crt and tls.key";
-            let Absence { reason, message, remedy } = absence::of(Kind::Secret, &name, self.store, remedy);
+            let Absence { reason, message, remedy } = absence::of_secret(&name, self.store, remedy);
             self.close(named, reason, message, remedy, notes)
         })
     }
