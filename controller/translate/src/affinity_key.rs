@@ -6,7 +6,7 @@ use snapshot::AffinityKey;
 use crate::absence::{self, Absence};
 use crate::report::{Notes, remark};
 use crate::settings::AffinityKeyFrom;
-use crate::store::{Kind, Name, Store};
+use crate::store::{Name, Store};
 
 /// What of the Secret is the key.
 pub const AFFINITY_KEY: &str = "affinity-key";
@@ -34,7 +34,7 @@ fn in_secret(name: &Name, store: &Store, notes: &mut Notes) -> Option<AffinityKe
     let field = format!("data.{AFFINITY_KEY}");
     let Some(secret) = store.secret(name) else {
         let remedy = "create it without content; the controller that leads fills it";
-        let Absence { reason, message, remedy } = absence::of(Kind::Secret, name, store, remedy);
+        let Absence { reason, message, remedy } = absence::of_secret(name, store, remedy);
         notes.warn(remark(&object, field, reason, format!("{message}; {EFFECT}"), remedy));
         return None;
     };
