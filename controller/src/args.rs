@@ -142,7 +142,7 @@ pub struct Run {
 }
 
 /// Flags that decide which objects are served, and how they are read.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub struct Reading {
     /// Of the ingress classes that name this controller, serve only the one of this name.
     #[arg(long, env = "LONGHAUL_INGRESS_CLASS", value_name = "NAME")]

@@ -131,15 +131,20 @@ fn is_of_another_kind(diagnostic: &Diagnostic) -> bool {
 
 /// A reference that leads nowhere may lead somewhere where the rest of the objects is.
 fn excuse(diagnostic: &Diagnostic, scope: Scope, unlisted: &BTreeSet<Kind>) -> Option<Diagnostic> {
-    const MISSING: [(&str, Kind); 3] = [
-        ("BackendNotFound", Kind::Service),
-        ("SecretNotFound", Kind::Secret),
-        ("ClassNotFound", Kind::IngressClass),
-    ];
-    let (_, kind) = MISSING.into_iter().find(|(reason, _)| *reason == diagnostic.reason)?;
+    let may_be_there = match &*diagnostic.reason {
+        "BackendNotFound" => unlisted.contains(&Kind::Service),
+        "ClassNotFound" => unlisted.contains(&Kind::IngressClass),
+        "SecretNotFound" | "ReferenceNotFound" => false,
+        "SecretUnread" | "ReferenceUnread" => {
+            let message = "it is there or not: you may not read it".to_owned();
+            let severity = diagnostic.severity.max(Severity::Warning);
+            return Some(Diagnostic { severity, message, ..diagnostic.clone() });
+        }
+        _ => return None,
+    };
     let among = match scope {
         Scope::Part => "among these files",
-        Scope::Whole if unlisted.contains(&kind) => "among what you may list",
+        Scope::Whole if may_be_there => "among what you may list",
         Scope::Whole => return None,
     };
     // A class that is not found is a warning as it is.

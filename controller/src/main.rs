@@ -1,7 +1,6 @@
 //! The controller's process: arguments, logs, signals. Everything else is the library.
 
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -109,9 +108,12 @@ async fn selftest(flags: args::Selftest) -> anyhow::Result<()> {
 async fn check(flags: Check) -> anyhow::Result<ExitCode> {
     let scope = if flags.partial { Scope::Part } else { Scope::Whole };
     let strictness = if flags.strict { Strictness::WarningsFail } else { Strictness::ErrorsFail };
-    let manifests = read(&flags.paths, flags.cluster.then_some(&flags.of)).await?;
     let (format, color) = (flags.format, flags.color);
-    let settings = blind(flags.settings(), &manifests);
+    let (manifests, settings) = if flags.cluster {
+        of_cluster(&flags.of, flags.settings()).await?
+    } else {
+        (source::once::read(&flags.paths)?, flags.settings())
+    };
     let checked = check::check(manifests, &settings, scope);
     match format {
         CheckFormat::Text => print(&checked.text(), color.into()),
@@ -127,8 +129,11 @@ async fn explain(flags: Explain) -> anyhow::Result<ExitCode> {
     let explanation = match flags.controller {
         Some(address) => explain::ask::ask(address, &question).await?,
         None => {
-            let manifests = read(&flags.dir, flags.cluster.then_some(&flags.of)).await?;
-            let settings = blind(flags.settings(), &manifests);
+            let (manifests, settings) = if flags.cluster {
+                of_cluster(&flags.of, flags.settings()).await?
+            } else {
+                (source::once::read(&flags.dir)?, flags.settings())
+            };
             explain::explain(&World::of(manifests, settings), question)?
         }
     };
@@ -139,12 +144,14 @@ async fn explain(flags: Explain) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is in these files, or in a cluster.
-async fn read(paths: &[PathBuf], cluster: Option<&OneCluster>) -> anyhow::Result<Manifests> {
-    let Some(of) = cluster else { return Ok(source::once::read(paths)?) };
+/// What is in a cluster, and how it is translated with what may be read of it.
+async fn of_cluster(of: &OneCluster, settings: Settings) -> anyhow::Result<(Manifests, Settings)> {
     let client = cluster::client(of.kubeconfig.as_deref(), of.context.as_deref()).await?;
     let namespaces = of.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
-    source::cluster::once::read(&client, &namespaces).await
+    let mut manifests = source::cluster::once::read(&client, &namespaces).await?;
+    let settings = blind(settings, &manifests);
+    source::cluster::once::read_wanted(&client, &mut manifests, &settings).await?;
+    Ok((manifests, settings))
 }
 
 /// Where classes may not be read, they are known by their names, as to a controller that may not either.

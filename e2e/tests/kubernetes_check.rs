@@ -37,21 +37,22 @@ fn findings(said: &Value) -> Vec<String> {
     all.map(shown).collect()
 }
 
-/// More Secrets than fit on a page, the last of which a route names.
-const SECRETS: usize = 510;
+/// More Services than fit on a page, the last of which a route names.
+const SERVICES: usize = 510;
 
 fn objects(class: &str) -> String {
     let mut text = String::new();
-    for number in 0..SECRETS {
+    for number in 0..SERVICES {
         writeln!(
             text,
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: s-{number:04}}}\nstringData: {{a: b}}\n---"
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: s-{number:04}}}\nspec: {{clusterIP: None, ports: [{{name: ws, \
+             port: 80}}]}}\n---"
         )
         .unwrap();
     }
     let site =
         Ingress::new("site", "site.example.com").class(class).path("/", "web").path("/live", "nowhere");
-    let last = format!("s-{:04}", SECRETS - 1);
+    let last = format!("s-{:04}", SERVICES - 1);
     text + &site.tls(&last).yaml() + "---\n" + &backend("web", &["198.18.10.1:8080".parse().unwrap()])
 }
 
@@ -63,12 +64,13 @@ fn a_cluster_is_checked_and_explained() {
         let name = installation.name();
         installation.apply(&objects(name)).await.unwrap();
         let admin = cluster.kubeconfig();
-        let of = [&format!("--namespaces={name}"), &format!("--ingress-class={name}")].map(String::as_str);
+        let (namespaces, class) = (format!("--namespaces={name}"), format!("--ingress-class={name}"));
+        let of = [&*namespaces, &*class];
 
         let done = controller(&admin, &[&["check", "--format=json"], &of[..]].concat());
         assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
         let said = findings(&json(&done));
-        // The Secret was found, on the second page, and is no certificate.
+        // The last Service was found, on the second page, and the Secret, which is no certificate.
         assert_eq!(said, ["Error BackendNotFound Ingress site", "Error SecretInvalid Ingress site"]);
 
         let done = controller(&admin, &[&["check", "--format=sarif"], &of[..]].concat());
@@ -116,7 +118,7 @@ fn what_may_not_be_listed_is_said_and_the_rest_is_checked() {
         let said = findings(&json(&done));
         let wanted = [
             "Error BackendNotFound Ingress site",
-            "Warning SecretNotFound Ingress site",
+            "Warning SecretUnread Ingress site",
             "Warning Forbidden Cluster endpointslices.discovery.k8s.io",
             "Warning Forbidden Cluster ingressclasses.networking.k8s.io",
             "Warning Forbidden Cluster secrets",

@@ -57,10 +57,10 @@ pub enum CheckFormat {
 
 impl Check {
     /// How the objects are translated.
-    pub fn settings(self) -> Settings {
+    pub fn settings(&self) -> Settings {
         match self.cluster {
-            true => self.reading.of_cluster(&self.of.namespaces, self.of.watch_without_class),
-            false => self.reading.settings(),
+            true => self.reading.clone().of_cluster(&self.of.namespaces, self.of.watch_without_class),
+            false => self.reading.clone().settings(),
         }
     }
 }

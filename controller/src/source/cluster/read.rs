@@ -99,7 +99,7 @@ async fn read(client: Client, object: ObjectRef) -> (ObjectRef, Brought) {
 }
 
 /// An object as it is now: no version is asked for, so that the server does not answer out of a memory of the past.
-async fn fetch(client: Client, object: &ObjectRef) -> Result<Option<(Object, String)>, Error> {
+pub(super) async fn fetch(client: Client, object: &ObjectRef) -> Result<Option<(Object, String)>, Error> {
     let version = |version: &Option<String>| version.clone().unwrap_or_default();
     if object.kind == Kind::Secret.as_str() {
         let secret = Api::<Secret>::namespaced(client, &object.namespace).get_opt(&object.name).await?;

@@ -224,6 +224,25 @@ fn rewrite() -> Vec<Topic> {
     ]
 }
 
+fn upstream_tls() -> Topic {
+    const TLS: &str = "/policy/upstreamTLS";
+    let own = [
+        ("longhaul.dev/upstream-protocol", "https"),
+        ("longhaul.dev/upstream-ca-secret", "ca"),
+        ("longhaul.dev/upstream-server-name", "s.internal"),
+        ("longhaul.dev/upstream-client-secret", "ca"),
+    ];
+    let all =
+        json!({"enabled": true, "caSecretName": "ca", "serverName": "s.internal", "clientSecretName": "ca"});
+    let plain = said(&[("longhaul.dev/upstream-protocol", "http")], &[(TLS, json!({"enabled": false}))]);
+    one_of(vec![
+        said(&own[..1], &[(TLS, json!({"enabled": true}))]),
+        said(&own[2..3], &[(TLS, json!({"serverName": "s.internal"}))]),
+        said(&own, &[(TLS, all)]),
+        plain,
+    ])
+}
+
 /// What a WsRoute says outside of its policy.
 fn beside_the_policy() -> Vec<Topic> {
     let suites = "TLS_AES_256_GCM_SHA384, TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384";
@@ -252,6 +271,7 @@ fn topics() -> Vec<Topic> {
         load_balancing(),
         auth(),
         cors(),
+        upstream_tls(),
         sizes("longhaul.dev/max-body-size", &[("0", "0"), ("512Ki", "512Ki"), ("1k", "1k")]),
         sizes("nginx.ingress.kubernetes.io/proxy-body-size", &[("8m", "8Mi"), ("0", "0")]),
         switch("longhaul.dev/ssl-redirect", "/policy/redirectToTLS", |on| json!(on)),
