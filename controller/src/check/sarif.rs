@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(words("BackendNotFound"), "Backend not found");
         assert_eq!(encoded("/a b/ü:1#.yaml"), "/a%20b/%C3%BC%3A1%23.yaml");
         assert_eq!(directory(Path::new("/")), "file:///");
-        let here = Path::new("/work");
-        assert_eq!(artifact("/work/x.yaml", here), json!({"uri": "x.yaml", "uriBaseId": "%SRCROOT%"}));
+        let here = Path::new("/repo");
+        assert_eq!(artifact("/repo/x.yaml", here), json!({"uri": "x.yaml", "uriBaseId": "%SRCROOT%"}));
         assert_eq!(artifact("/other/x.yaml", here), json!({"uri": "file:///other/x.yaml"}));
     }
 }

@@ -42,6 +42,8 @@ fn switch(key: &'static str, field: &'static str, of: fn(bool) -> Value) -> Topi
 const DURATIONS: [&str; 4] = ["0s", "250ms", "1h30m", "7s"];
 
 fn timeouts() -> Vec<Topic> {
+    const READ: &[&str] =
+        &["/policy/timeouts/handshake", "/policy/timeouts/idle", "/policy/timeouts/request"];
     let seconds = |text: &str| (text.to_owned(), format!("{text}s"));
     let nginx = |key: &'static str, fields: &'static [&'static str]| {
         let each = ["1", "90"].map(seconds).map(|(plain, unit)| Said {
@@ -50,8 +52,6 @@ fn timeouts() -> Vec<Topic> {
         });
         each.to_vec()
     };
-    const READ: &[&str] =
-        &["/policy/timeouts/handshake", "/policy/timeouts/idle", "/policy/timeouts/request"];
     vec![
         prop_oneof![
             texts("longhaul.dev/connect-timeout", "/policy/timeouts/connect", &DURATIONS),
@@ -103,6 +103,8 @@ fn load_balancing() -> Topic {
 }
 
 fn access() -> Vec<Topic> {
+    const LISTED: &[&str] = &["SameHost", "https://*.a.test, null", "http://a.test:81,https://b.test:*"];
+    const NETWORKS: &[&str] = &["10.0.0.0/8", "192.0.2.7, 2001:db8::/32", "10.1.2.3/8,::1"];
     const ALLOW: &str = "/policy/access/allow";
     const DENY: &str = "/policy/access/deny";
     const ORIGINS: &str = "/policy/access/origins";
@@ -112,10 +114,8 @@ fn access() -> Vec<Topic> {
         };
         texts.iter().map(each).collect()
     };
-    const NETWORKS: &[&str] = &["10.0.0.0/8", "192.0.2.7, 2001:db8::/32", "10.1.2.3/8,::1"];
     let both =
         |own, theirs, field| one_of([list(own, field, NETWORKS), list(theirs, field, NETWORKS)].concat());
-    const LISTED: &[&str] = &["SameHost", "https://*.a.test, null", "http://a.test:81,https://b.test:*"];
     vec![
         both("longhaul.dev/allow-cidrs", "nginx.ingress.kubernetes.io/whitelist-source-range", ALLOW),
         both("longhaul.dev/deny-cidrs", "nginx.ingress.kubernetes.io/denylist-source-range", DENY),
