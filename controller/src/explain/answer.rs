@@ -1,11 +1,11 @@
 //! What a client would get, and what is looked at before: in the order in which the proxy looks.
 
 use routing::Request;
-use routing::access::Access;
+use routing::access::{Access, Entry, ProofAsked};
 use serde::{Deserialize, Serialize};
 use snapshot::{
-    Action, Auth, AuthTarget, Certificate, CertificateKey, HostPattern, Key, ListenerName, LocationPart,
-    Redirect, RedirectTo, Route, Section, Serves,
+    Action, Auth, AuthTarget, Certificate, CertificateKey, ClientMode, HostPattern, Key, ListenerName,
+    LocationPart, Redirect, RedirectTo, Route, Section, Serves,
 };
 
 use super::routes::Found;
@@ -63,6 +63,9 @@ pub enum Verdict {
     Unknown,
 }
 
+/// Where certificate authorities ask (RFC 8555 §8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
 /// What stops a request, or what is to be said of not stopping it.
 type Step = Result<(Verdict, String), Answer>;
 
@@ -110,9 +113,14 @@ fn walk(
     if asked.question.scheme == Scheme::Http {
         way.look("redirect to TLS", over_tls(world, asked, found, route))?;
     }
+    if let Some(mode) = client_mode(world, asked, found) {
+        way.look("client certificate", certified(asked, mode))?;
+    }
     way.look("configuration", closed(route))?;
     let access = Access::new(route.access.clone());
-    way.look("client", client(asked, route, &access))?;
+    let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
+    let entry = access.entry(asked.question.client, proof);
+    way.look("client", client(asked, route, entry))?;
     if handshake {
         way.look("origin", origin(asked, route, &access))?;
     }
@@ -122,7 +130,7 @@ fn walk(
     }
     elsewhere(asked, route)?;
     let mut outcome = Outcome::Forwarded;
-    if let Some(auth) = &route.auth {
+    if let Some(auth) = route.auth.as_ref().filter(|_| entry == Entry::WithProof) {
         way.look("authentication", Ok((Verdict::Unknown, authentication(auth))))?;
         outcome = Outcome::ForwardedIfAuthenticated;
     }
@@ -215,11 +223,41 @@ fn over_tls(world: &World, asked: &Asked<'_>, found: &Found, route: &Route) -> S
     if !redirect {
         return passes("there is no certificate that could be served yet");
     }
-    if asked.request.path().starts_with("/.well-known/acme-challenge/") {
+    if asked.request.path().starts_with(CHALLENGES) {
         return passes("challenges of certificate authorities are answered in the clear");
     }
     let location = format!("https://{}{}", asked.request.host(), asked.request.target());
     Err(Answer::redirected(308, location, "this host is served over TLS"))
+}
+
+/// What is asked of certificates of clients, where a connection for this host asks for them.
+fn client_mode(world: &World, asked: &Asked<'_>, found: &Found) -> Option<ClientMode> {
+    let own = found.host.as_ref().and_then(|(_, host)| host.tls.clone());
+    let tls = match asked.question.scheme {
+        Scheme::Http => own,
+        Scheme::Https => {
+            own.or_else(|| found.passed_over.iter().find_map(|pattern| world.host(pattern)?.tls))
+        }
+    };
+    Some(tls?.clients?.verification.mode)
+}
+
+fn certified(asked: &Asked<'_>, mode: ClientMode) -> Step {
+    let challenge = asked.request.path().starts_with(CHALLENGES);
+    match (asked.question.scheme, mode) {
+        (Scheme::Http, ClientMode::Required) if !challenge => {
+            let why = "the host wants certificates of its clients, which there are over TLS only";
+            Err(Answer::refused(403, why.to_owned()))
+        }
+        (Scheme::Http, _) => Ok((Verdict::Passes, "none is asked for in the clear".to_owned())),
+        (Scheme::Https, ClientMode::Required) => {
+            let why = "the client is asked for one; without a good one there is no connection";
+            Ok((Verdict::Unknown, why.to_owned()))
+        }
+        (Scheme::Https, ClientMode::Optional | ClientMode::Unverified) => {
+            Ok((Verdict::Unknown, "the client is asked for one, and need not have one".to_owned()))
+        }
+    }
 }
 
 fn closed(route: &Route) -> Step {
@@ -231,9 +269,12 @@ fn closed(route: &Route) -> Step {
     }
 }
 
-fn client(asked: &Asked<'_>, route: &Route, access: &Access) -> Step {
+fn client(asked: &Asked<'_>, route: &Route, entry: Entry) -> Step {
     let client = asked.question.client;
-    if !access.lets_in(client) {
+    if entry == Entry::Free {
+        return Ok((Verdict::Passes, format!("{client} is allowed, and need not prove anything else")));
+    }
+    if entry == Entry::Refused {
         let list =
             if route.access.allow.is_empty() { "it is denied" } else { "it is not allowed, or denied" };
         return Err(Answer::refused(403, format!("{client} may not come in: {list}")));

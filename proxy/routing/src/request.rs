@@ -51,7 +51,7 @@ impl fmt::Debug for Sketch {
             .field("host", &self.host)
             .field("path", &self.path)
             .field("fields", &names)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

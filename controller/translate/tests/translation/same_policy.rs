@@ -76,7 +76,7 @@ fn load_balancing() -> Topic {
     let (own, hash_on) = ("longhaul.dev/load-balancing", "longhaul.dev/hash-on");
     let (by, hash_by) =
         ("nginx.ingress.kubernetes.io/load-balance", "nginx.ingress.kubernetes.io/upstream-hash-by");
-    let hashes = [
+    let parts = [
         ("client-address", "clientAddress", json!({})),
         ("header:X-Room", "header", json!("X-Room")),
         ("cookie:room", "cookie", json!("room")),
@@ -91,7 +91,7 @@ fn load_balancing() -> Topic {
         said(&[(hash_by, "$arg_room")], &[(HASH_ON, json!({"queryParameter": "room"}))]),
         said(&[(hash_by, "$remote_addr")], &[(HASH_ON, json!({"clientAddress": {}}))]),
     ];
-    for (text, field, value) in hashes {
+    for (text, field, value) in parts {
         let hashed = (HASH_ON, json!({field: value}));
         all.push(said(&[(hash_on, text)], std::slice::from_ref(&hashed)));
         all.push(said(
@@ -251,6 +251,19 @@ fn beside_the_policy() -> Vec<Topic> {
             &[("longhaul.dev/subprotocols", "mqtt, graphql-transport-ws")],
             &[("/rules/0/matches/0/subprotocols", json!(["mqtt", "graphql-transport-ws"]))],
         )]),
+        one_of(vec![
+            said(
+                &[("longhaul.dev/client-ca-secret", "users")],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "users"}))],
+            ),
+            said(
+                &[
+                    ("longhaul.dev/client-ca-secret", "users"),
+                    ("longhaul.dev/client-certificate", "optional"),
+                ],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "users", "mode": "Optional"}))],
+            ),
+        ]),
         switch("longhaul.dev/websocket-only", "/rules/0/http", |on| json!(!on)),
         texts("longhaul.dev/tls-min-version", "/tls/0/minVersion", &["1.2", "1.3"]),
         one_of(vec![said(
