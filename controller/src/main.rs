@@ -28,8 +28,8 @@ const ORPHANED: Duration = Duration::from_secs(5);
 fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Run(flags) => run(*flags).map(|()| ExitCode::SUCCESS),
-        Command::Check(flags) => check(*flags),
-        Command::Explain(flags) => explain(*flags),
+        Command::Check(flags) => check(&flags),
+        Command::Explain(flags) => explain(&flags),
         Command::Supervise(flags) => supervise(flags),
         Command::Selftest(flags) => selftest(flags).map(|()| ExitCode::SUCCESS),
     };
@@ -105,7 +105,7 @@ async fn selftest(flags: args::Selftest) -> anyhow::Result<()> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn check(flags: Check) -> anyhow::Result<ExitCode> {
+async fn check(flags: &Check) -> anyhow::Result<ExitCode> {
     let scope = if flags.partial { Scope::Part } else { Scope::Whole };
     let strictness = if flags.strict { Strictness::WarningsFail } else { Strictness::ErrorsFail };
     let (format, color) = (flags.format, flags.color);
@@ -124,7 +124,7 @@ async fn check(flags: Check) -> anyhow::Result<ExitCode> {
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn explain(flags: Explain) -> anyhow::Result<ExitCode> {
+async fn explain(flags: &Explain) -> anyhow::Result<ExitCode> {
     let (question, format, color) = (flags.question(), flags.format, flags.color);
     let explanation = match flags.controller {
         Some(address) => explain::ask::ask(address, &question).await?,

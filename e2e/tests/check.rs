@@ -153,11 +153,13 @@ const RENDERED: &str = "---\n# Source: chat/templates/serviceaccount.yaml\napiVe
 #[test]
 fn what_helm_renders_is_checked_as_it_comes() {
     let done = check_piped(RENDERED, &["--partial"]);
-    let said = "<stdin>:18: error: it must be a text, and is the number 300 [Invalid]\n";
-    assert_eq!((done.status.code(), &*text(&done.stdout)), (Some(1), said));
+    let wanted = "<stdin>:19: error: invalid type: integer `300`, expected a string [Invalid]\n    in document 3, Ingress \
+                  default/chat, metadata.annotations[longhaul.dev/idle-timeout]\n    help: put the value in quotes\n1 \
+                  error in 1 object, 1 file; 2 objects of kinds that Longhaul does not read\n";
+    assert_eq!((done.status.code(), &*text(&done.stdout)), (Some(1), wanted));
     let quoted = RENDERED.replace("300", "\"300\"");
     let done = check_piped(&quoted, &["--partial"]);
-    let wanted = "<stdin>:18: warning: \"300\" is not a duration; the default is served [UnsupportedValue]\n    in document \
+    let wanted = "<stdin>:19: warning: \"300\" is not a duration; the default is served [UnsupportedValue]\n    in document \
                   3, Ingress default/chat, metadata.annotations[longhaul.dev/idle-timeout]\n    help: write a duration \
                   with unit (h, m, s, ms), such as 30s, 5m or 1h30m; 0s: no limit\n1 warning in 2 objects, 1 file; 2 \
                   objects of kinds that Longhaul does not read\n";
@@ -232,9 +234,9 @@ fn findings_are_sarif_too() {
     let results: Vec<_> = run["results"].as_array().unwrap().iter().map(shown).collect();
     let missing = format!("error BackendNotFound site.yaml:{line}");
     let wanted = [
-        "error Unreadable a%20b.yaml:1",
-        "warning UnknownAnnotation site.yaml:4",
+        "error Unreadable a%20b.yaml:2",
         "warning UnsupportedValue site.yaml:4",
+        "warning UnknownAnnotation site.yaml:4",
         &missing,
     ];
     assert_eq!(results, wanted);

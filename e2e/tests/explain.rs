@@ -186,7 +186,8 @@ struct Got {
 async fn ask(world: &World, asked: &Asked) -> Got {
     let target = if asked.tls { world.tls(asked.host).unwrap() } else { world.plain(asked.host).unwrap() };
     let target = target.from(asked.client.parse().unwrap());
-    let lines: String = asked.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines: Vec<_> = asked.fields.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let lines = lines.concat();
     let head = if asked.websocket {
         let mut wire = target.wire().await.unwrap();
         wire.send(handshake(asked.host, asked.path, &lines)).await.unwrap();

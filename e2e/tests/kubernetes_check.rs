@@ -50,10 +50,12 @@ fn objects(class: &str) -> String {
         )
         .unwrap();
     }
+    let last = format!("s-{:04}", SERVICES - 1);
     let site =
         Ingress::new("site", "site.example.com").class(class).path("/", "web").path("/live", "nowhere");
-    let last = format!("s-{:04}", SERVICES - 1);
-    text + &site.tls(&last).yaml() + "---\n" + &backend("web", &["198.18.10.1:8080".parse().unwrap()])
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: {name: opaque}\nstringData: {a: b}\n---\n";
+    let web = backend("web", &["198.18.10.1:8080".parse().unwrap()]);
+    text + &site.path("/last", &last).tls("opaque").yaml() + secret + &web
 }
 
 #[test]

@@ -58,9 +58,11 @@ pub enum CheckFormat {
 impl Check {
     /// How the objects are translated.
     pub fn settings(&self) -> Settings {
-        match self.cluster {
-            true => self.reading.clone().of_cluster(&self.of.namespaces, self.of.watch_without_class),
-            false => self.reading.clone().settings(),
+        let reading = self.reading.clone();
+        if self.cluster {
+            reading.of_cluster(&self.of.namespaces, self.of.watch_without_class)
+        } else {
+            reading.settings()
         }
     }
 }

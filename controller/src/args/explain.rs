@@ -11,6 +11,7 @@ use crate::explain::{Kind, Question, Scheme};
 
 /// Flags of `explain`.
 #[derive(Debug, clap::Args)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag that is there or not")]
 #[command(group = ArgGroup::new("world").required(true).args(["dir", "cluster", "controller"]))]
 #[command(group = ArgGroup::new("elsewhere").args(["dir", "controller"]))]
 #[command(group = ArgGroup::new("scheme").args(["tls", "http"]))]
@@ -118,9 +119,11 @@ impl Explain {
 
     /// How the objects are translated.
     pub fn settings(&self) -> Settings {
-        match self.cluster {
-            true => self.reading.clone().of_cluster(&self.of.namespaces, self.of.watch_without_class),
-            false => self.reading.clone().settings(),
+        let reading = self.reading.clone();
+        if self.cluster {
+            reading.of_cluster(&self.of.namespaces, self.of.watch_without_class)
+        } else {
+            reading.settings()
         }
     }
 }

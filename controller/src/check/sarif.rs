@@ -6,6 +6,7 @@
 //! [standard]: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::path::Path;
 
 use crds::diagnostic::Severity;
@@ -125,7 +126,7 @@ fn encoded(path: &str) -> String {
         if plain(byte) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            write!(encoded, "%{byte:02X}").expect("writing to a String cannot fail");
         }
     }
     encoded
@@ -140,8 +141,8 @@ mod tests {
         assert_eq!(words("BackendNotFound"), "Backend not found");
         assert_eq!(encoded("/a b/ü:1#.yaml"), "/a%20b/%C3%BC%3A1%23.yaml");
         assert_eq!(directory(Path::new("/")), "file:///");
-        let here = Path::new("/work");
-        assert_eq!(artifact("/work/x.yaml", here), json!({"uri": "x.yaml", "uriBaseId": "%SRCROOT%"}));
+        let here = Path::new("/repo");
+        assert_eq!(artifact("/repo/x.yaml", here), json!({"uri": "x.yaml", "uriBaseId": "%SRCROOT%"}));
         assert_eq!(artifact("/other/x.yaml", here), json!({"uri": "file:///other/x.yaml"}));
     }
 }

@@ -63,6 +63,9 @@ pub enum Verdict {
     Unknown,
 }
 
+/// Where certificate authorities ask (RFC 8555 §8.3).
+const CHALLENGES: &str = "/.well-known/acme-challenge/";
+
 /// What stops a request, or what is to be said of not stopping it.
 type Step = Result<(Verdict, String), Answer>;
 
@@ -115,7 +118,9 @@ fn walk(
     }
     way.look("configuration", closed(route))?;
     let access = Access::new(route.access.clone());
-    way.look("client", client(asked, route, &access))?;
+    let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
+    let entry = access.entry(asked.question.client, proof);
+    way.look("client", client(asked, route, entry))?;
     if handshake {
         way.look("origin", origin(asked, route, &access))?;
     }
@@ -125,9 +130,7 @@ fn walk(
     }
     elsewhere(asked, route)?;
     let mut outcome = Outcome::Forwarded;
-    if let Some(auth) = &route.auth
-        && entry(asked, route, &access) == Entry::WithProof
-    {
+    if let Some(auth) = route.auth.as_ref().filter(|_| entry == Entry::WithProof) {
         way.look("authentication", Ok((Verdict::Unknown, authentication(auth))))?;
         outcome = Outcome::ForwardedIfAuthenticated;
     }
@@ -220,11 +223,41 @@ fn over_tls(world: &World, asked: &Asked<'_>, found: &Found, route: &Route) -> S
     if !redirect {
         return passes("there is no certificate that could be served yet");
     }
-    if asked.request.path().starts_with("/.well-known/acme-challenge/") {
+    if asked.request.path().starts_with(CHALLENGES) {
         return passes("challenges of certificate authorities are answered in the clear");
     }
     let location = format!("https://{}{}", asked.request.host(), asked.request.target());
     Err(Answer::redirected(308, location, "this host is served over TLS"))
+}
+
+/// What is asked of certificates of clients, where a connection for this host asks for them.
+fn client_mode(world: &World, asked: &Asked<'_>, found: &Found) -> Option<ClientMode> {
+    let own = found.host.as_ref().and_then(|(_, host)| host.tls.clone());
+    let tls = match asked.question.scheme {
+        Scheme::Http => own,
+        Scheme::Https => {
+            own.or_else(|| found.passed_over.iter().find_map(|pattern| world.host(pattern)?.tls))
+        }
+    };
+    Some(tls?.clients?.verification.mode)
+}
+
+fn certified(asked: &Asked<'_>, mode: ClientMode) -> Step {
+    let challenge = asked.request.path().starts_with(CHALLENGES);
+    match (asked.question.scheme, mode) {
+        (Scheme::Http, ClientMode::Required) if !challenge => {
+            let why = "the host wants certificates of its clients, which there are over TLS only";
+            Err(Answer::refused(403, why.to_owned()))
+        }
+        (Scheme::Http, _) => Ok((Verdict::Passes, "none is asked for in the clear".to_owned())),
+        (Scheme::Https, ClientMode::Required) => {
+            let why = "the client is asked for one; without a good one there is no connection";
+            Ok((Verdict::Unknown, why.to_owned()))
+        }
+        (Scheme::Https, ClientMode::Optional | ClientMode::Unverified) => {
+            Ok((Verdict::Unknown, "the client is asked for one, and need not have one".to_owned()))
+        }
+    }
 }
 
 fn closed(route: &Route) -> Step {
@@ -234,11 +267,6 @@ fn closed(route: &Route) -> Step {
             Ok((Verdict::Passes, "the route can be served".to_owned()))
         }
     }
-}
-
-fn entry(asked: &Asked<'_>, route: &Route, access: &Access) -> Entry {
-    let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
-    access.entry(asked.question.client, proof)
 }
 
 /// What the host asks of its clients' certificates: as its own TLS settings say, else those of a less specific host.
@@ -277,9 +305,12 @@ fn certified(asked: &Asked<'_>, route: &Route, asks: &ClientCertificates) -> Ste
     }
 }
 
-fn client(asked: &Asked<'_>, route: &Route, access: &Access) -> Step {
+fn client(asked: &Asked<'_>, route: &Route, entry: Entry) -> Step {
     let client = asked.question.client;
-    if entry(asked, route, access) == Entry::Refused {
+    if entry == Entry::Free {
+        return Ok((Verdict::Passes, format!("{client} is allowed, and need not prove anything else")));
+    }
+    if entry == Entry::Refused {
         let list =
             if route.access.allow.is_empty() { "it is denied" } else { "it is not allowed, or denied" };
         return Err(Answer::refused(403, format!("{client} may not come in: {list}")));

@@ -40,7 +40,7 @@ pub use affinity_key::{AFFINITY_KEY, SHORTEST_AFFINITY_KEY};
 pub use endpoints::SERVICE_NAME;
 pub use object::reads_annotation;
 pub use policy::auth::is_password_hash;
-pub use provenance::{Precedence, Provenance, Saying, Setting, is_ours, precedence, provenance};
+pub use provenance::{Precedence, Provenance, Saying, Setting, precedence, provenance};
 pub use report::{Condition, Conflict, Event, EventType, Report};
 pub use settings::{AffinityKeyFrom, AuthUrls, Settings, StatusOf};
 pub use store::{Change, Kind, Object, Store, Touched};

@@ -96,11 +96,6 @@ pub fn provenance(
     Some(Provenance { field: draft.field.clone(), settings: attributed(&leaves(&merged), &layers) })
 }
 
-/// Whether an object is of a class of ours.
-pub fn is_ours(store: &Store, settings: &Settings, object: &ObjectRef) -> bool {
-    store.object(object).is_some_and(|object| asked(store, object, settings).is_some())
-}
-
 fn asked(store: &Store, object: &Object, settings: &Settings) -> Option<Asked> {
     let classes = Classes::read(store, settings, &mut Notes::default());
     object::read(object, &classes, settings)?.ok()

@@ -23,8 +23,8 @@ use super::Sight;
 use super::prune::Watched;
 use super::read::fetch;
 use super::trouble::{self, Cause};
+use crate::source::Finding;
 use crate::source::once::Manifests;
-use crate::source::{Batch, Finding};
 
 /// Objects of one page.
 const PAGE: u32 = 500;
@@ -142,10 +142,13 @@ impl Reading<'_> {
     {
         match pages(&api).await {
             Ok(objects) => {
-                let kept = objects.into_iter().map(|object| object.keep(kind, "").sight);
-                let (objects, unreadable) = sorted_out(kept);
-                self.read.objects.extend(objects);
-                self.read.said.findings.extend(unreadable.into_iter().map(without_place));
+                for object in objects {
+                    match object.keep(kind, "").sight {
+                        Ok(Sight::Whole(object)) => self.read.objects.push(Change::Upsert(object)),
+                        Ok(Sight::Version(_) | Sight::Gone) => {}
+                        Err(unreadable) => self.read.said.findings.push(without_place(unreadable)),
+                    }
+                }
                 Ok(())
             }
             Err(error) => {
@@ -174,18 +177,6 @@ async fn pages<K: Watched>(api: &Api<K>) -> Result<Vec<K>, Error> {
             return Ok(objects);
         }
     }
-}
-
-fn sorted_out(kept: impl Iterator<Item = Result<Sight, Diagnostic>>) -> (Batch, Vec<Diagnostic>) {
-    let (mut objects, mut unreadable) = (Batch::new(), Vec::new());
-    for object in kept {
-        match object {
-            Ok(Sight::Whole(object)) => objects.push(Change::Upsert(object)),
-            Ok(Sight::Version(_) | Sight::Gone) => {}
-            Err(diagnostic) => unreadable.push(diagnostic),
-        }
-    }
-    (objects, unreadable)
 }
 
 fn without_place(diagnostic: Diagnostic) -> Finding {

@@ -42,6 +42,8 @@ fn switch(key: &'static str, field: &'static str, of: fn(bool) -> Value) -> Topi
 const DURATIONS: [&str; 4] = ["0s", "250ms", "1h30m", "7s"];
 
 fn timeouts() -> Vec<Topic> {
+    const READ: &[&str] =
+        &["/policy/timeouts/handshake", "/policy/timeouts/idle", "/policy/timeouts/request"];
     let seconds = |text: &str| (text.to_owned(), format!("{text}s"));
     let nginx = |key: &'static str, fields: &'static [&'static str]| {
         let each = ["1", "90"].map(seconds).map(|(plain, unit)| Said {
@@ -50,8 +52,6 @@ fn timeouts() -> Vec<Topic> {
         });
         each.to_vec()
     };
-    const READ: &[&str] =
-        &["/policy/timeouts/handshake", "/policy/timeouts/idle", "/policy/timeouts/request"];
     vec![
         prop_oneof![
             texts("longhaul.dev/connect-timeout", "/policy/timeouts/connect", &DURATIONS),
@@ -76,7 +76,7 @@ fn load_balancing() -> Topic {
     let (own, hash_on) = ("longhaul.dev/load-balancing", "longhaul.dev/hash-on");
     let (by, hash_by) =
         ("nginx.ingress.kubernetes.io/load-balance", "nginx.ingress.kubernetes.io/upstream-hash-by");
-    let hashes = [
+    let parts = [
         ("client-address", "clientAddress", json!({})),
         ("header:X-Room", "header", json!("X-Room")),
         ("cookie:room", "cookie", json!("room")),
@@ -91,7 +91,7 @@ fn load_balancing() -> Topic {
         said(&[(hash_by, "$arg_room")], &[(HASH_ON, json!({"queryParameter": "room"}))]),
         said(&[(hash_by, "$remote_addr")], &[(HASH_ON, json!({"clientAddress": {}}))]),
     ];
-    for (text, field, value) in hashes {
+    for (text, field, value) in parts {
         let hashed = (HASH_ON, json!({field: value}));
         all.push(said(&[(hash_on, text)], std::slice::from_ref(&hashed)));
         all.push(said(
@@ -103,6 +103,8 @@ fn load_balancing() -> Topic {
 }
 
 fn access() -> Vec<Topic> {
+    const LISTED: &[&str] = &["SameHost", "https://*.a.test, null", "http://a.test:81,https://b.test:*"];
+    const NETWORKS: &[&str] = &["10.0.0.0/8", "192.0.2.7, 2001:db8::/32", "10.1.2.3/8,::1"];
     const ALLOW: &str = "/policy/access/allow";
     const DENY: &str = "/policy/access/deny";
     const ORIGINS: &str = "/policy/access/origins";
@@ -112,10 +114,8 @@ fn access() -> Vec<Topic> {
         };
         texts.iter().map(each).collect()
     };
-    const NETWORKS: &[&str] = &["10.0.0.0/8", "192.0.2.7, 2001:db8::/32", "10.1.2.3/8,::1"];
     let both =
         |own, theirs, field| one_of([list(own, field, NETWORKS), list(theirs, field, NETWORKS)].concat());
-    const LISTED: &[&str] = &["SameHost", "https://*.a.test, null", "http://a.test:81,https://b.test:*"];
     vec![
         both("longhaul.dev/allow-cidrs", "nginx.ingress.kubernetes.io/whitelist-source-range", ALLOW),
         both("longhaul.dev/deny-cidrs", "nginx.ingress.kubernetes.io/denylist-source-range", DENY),
@@ -251,6 +251,19 @@ fn beside_the_policy() -> Vec<Topic> {
             &[("longhaul.dev/subprotocols", "mqtt, graphql-transport-ws")],
             &[("/rules/0/matches/0/subprotocols", json!(["mqtt", "graphql-transport-ws"]))],
         )]),
+        one_of(vec![
+            said(
+                &[("longhaul.dev/client-ca-secret", "users")],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "users"}))],
+            ),
+            said(
+                &[
+                    ("longhaul.dev/client-ca-secret", "users"),
+                    ("longhaul.dev/client-certificate", "optional"),
+                ],
+                &[("/tls/0/clientCertificate", json!({"caSecretName": "users", "mode": "Optional"}))],
+            ),
+        ]),
         switch("longhaul.dev/websocket-only", "/rules/0/http", |on| json!(!on)),
         texts("longhaul.dev/tls-min-version", "/tls/0/minVersion", &["1.2", "1.3"]),
         one_of(vec![said(

@@ -4,14 +4,14 @@ use super::*;
 
 /// Of a key: what its documentation shows, that with something else in it, numbers at their ends, and anything.
 fn value(example: &'static str) -> impl Strategy<Value = String> {
-    let cut = (0..=example.len(), "[ ,:/$*\\n0-9a-z\"{}()é]{0,4}").prop_map(move |(at, text)| {
-        let at = (0..=at).rev().find(|at| example.is_char_boundary(*at)).unwrap_or(0);
-        format!("{}{text}{}", &example[..at], &example[at..])
-    });
     const NUMBERS: &[&str] =
         &["0", "-1", "1", "99999h59m59s999ms", "18446744073709551616", "4294967296", "1e999", "0x10"];
     const WORDS: &[&str] =
         &["true", "false", "on", "off", "never", "*", "", " ", ",", "\u{0}", "null", "basic", "digest"];
+    let cut = (0..=example.len(), "[ ,:/$*\\n0-9a-z\"{}()é]{0,4}").prop_map(move |(at, text)| {
+        let at = (0..=at).rev().find(|at| example.is_char_boundary(*at)).unwrap_or(0);
+        format!("{}{text}{}", &example[..at], &example[at..])
+    });
     prop_oneof![
         3 => Just(example.to_owned()),
         3 => cut,
