@@ -105,11 +105,11 @@ impl Affinity {
     fn cookie_seat(&self, said: &Said<'_>, upstream: &Upstream) -> Option<Seat> {
         let seal = said.seal.as_ref()?;
         let ours = said.cookies.iter().filter(|sealed| seal.is_of(sealed, upstream.id(), self.ring));
-        let seat = |sealed: &Sealed| match self.holds() {
+        let named = |sealed: &Sealed| match self.holds() {
             Some(Holds::Key) => Seat::Key(sealed.seed, self.ring),
             Some(Holds::Endpoint) | None => Seat::Seed(sealed.seed, self.ring),
         };
-        ours.map(seat).find(|seat| upstream.has(*seat))
+        ours.map(named).find(|seat| upstream.has(*seat))
     }
 
     fn holds(&self) -> Option<Holds> {

@@ -68,8 +68,16 @@ impl Entry {
 pub(super) struct Updates {
     lives: Vec<(Arc<Live>, snapshot::Timeouts)>,
     upstreams: Vec<(Arc<Upstream>, Arc<Members>)>,
-    /// The new key of affinity cookies; inside, `None`: there is none any more.
-    seal: Option<Option<Arc<Seal>>>,
+    seal: NewSeal,
+}
+
+/// What becomes of the key of affinity cookies.
+#[derive(Default)]
+enum NewSeal {
+    #[default]
+    AsBefore,
+    Another(Arc<Seal>),
+    None,
 }
 
 /// What became of a section.
@@ -131,8 +139,10 @@ impl Table {
         for (cell, members) in &self.updates.upstreams {
             cell.install(members.clone());
         }
-        if let Some(seal) = &self.updates.seal {
-            self.seal.store(seal.clone());
+        match &self.updates.seal {
+            NewSeal::AsBefore => {}
+            NewSeal::Another(seal) => self.seal.store(Some(seal.clone())),
+            NewSeal::None => self.seal.store(None),
         }
         for (cell, timeouts) in &self.updates.lives {
             cell.update(timeouts);
@@ -231,7 +241,7 @@ impl Builder<'_> {
                 self.certificate(key, &certificate)
             }
             (Key::AffinityKey, Some(Ok(Section::AffinityKey(AffinityKey::Known(key))))) => {
-                self.next.updates.seal = Some(Some(Arc::new(Seal::new(&key))));
+                self.next.updates.seal = NewSeal::Another(Arc::new(Seal::new(&key)));
                 Verdict::Served
             }
             (Key::AffinityKey, Some(Ok(Section::AffinityKey(AffinityKey::Unknown)))) => Verdict::Kept(None),
@@ -284,7 +294,7 @@ impl Builder<'_> {
             Key::Certificate(key) => {
                 self.next.certificates.remove(key);
             }
-            Key::AffinityKey => self.next.updates.seal = Some(None),
+            Key::AffinityKey => self.next.updates.seal = NewSeal::None,
         }
     }
 
