@@ -225,7 +225,9 @@ fn terms(tls: &snapshot::UpstreamTls) -> [u8; 32] {
         Verify::Nothing => put(b"nothing"),
         Verify::By(authorities) => {
             put(&authorities.len().to_le_bytes());
-            authorities.iter().for_each(|der| put(der));
+            for der in authorities {
+                put(der);
+            }
         }
     }
     put(match tls.sni {
@@ -236,7 +238,9 @@ fn terms(tls: &snapshot::UpstreamTls) -> [u8; 32] {
         put(&[u8::from(tls.versions.contains(&version))]);
     }
     if let Some(pair) = &tls.client {
-        pair.chain.iter().for_each(|der| put(der));
+        for der in &pair.chain {
+            put(der);
+        }
         put(pair.key.der());
     }
     let mut terms = [0; 32];

@@ -113,14 +113,14 @@ fn walk(
     if asked.question.scheme == Scheme::Http {
         way.look("redirect to TLS", over_tls(world, asked, found, route))?;
     }
-    if let Some(asks) = clients(world, found) {
+    if let Some(asks) = clients(world, asked, found) {
         way.look("client certificate", certified(asked, route, &asks))?;
     }
     way.look("configuration", closed(route))?;
     let access = Access::new(route.access.clone());
     let proof = if route.auth.is_some() { ProofAsked::Yes } else { ProofAsked::No };
     let entry = access.entry(asked.question.client, proof);
-    way.look("client", client(asked, route, entry))?;
+    way.look("client", client(asked, route, &access, entry))?;
     if handshake {
         way.look("origin", origin(asked, route, &access))?;
     }
@@ -230,36 +230,6 @@ fn over_tls(world: &World, asked: &Asked<'_>, found: &Found, route: &Route) -> S
     Err(Answer::redirected(308, location, "this host is served over TLS"))
 }
 
-/// What is asked of certificates of clients, where a connection for this host asks for them.
-fn client_mode(world: &World, asked: &Asked<'_>, found: &Found) -> Option<ClientMode> {
-    let own = found.host.as_ref().and_then(|(_, host)| host.tls.clone());
-    let tls = match asked.question.scheme {
-        Scheme::Http => own,
-        Scheme::Https => {
-            own.or_else(|| found.passed_over.iter().find_map(|pattern| world.host(pattern)?.tls))
-        }
-    };
-    Some(tls?.clients?.verification.mode)
-}
-
-fn certified(asked: &Asked<'_>, mode: ClientMode) -> Step {
-    let challenge = asked.request.path().starts_with(CHALLENGES);
-    match (asked.question.scheme, mode) {
-        (Scheme::Http, ClientMode::Required) if !challenge => {
-            let why = "the host wants certificates of its clients, which there are over TLS only";
-            Err(Answer::refused(403, why.to_owned()))
-        }
-        (Scheme::Http, _) => Ok((Verdict::Passes, "none is asked for in the clear".to_owned())),
-        (Scheme::Https, ClientMode::Required) => {
-            let why = "the client is asked for one; without a good one there is no connection";
-            Ok((Verdict::Unknown, why.to_owned()))
-        }
-        (Scheme::Https, ClientMode::Optional | ClientMode::Unverified) => {
-            Ok((Verdict::Unknown, "the client is asked for one, and need not have one".to_owned()))
-        }
-    }
-}
-
 fn closed(route: &Route) -> Step {
     match &route.action {
         Action::Broken(why) => Err(Answer::refused(503, why.clone())),
@@ -269,17 +239,22 @@ fn closed(route: &Route) -> Step {
     }
 }
 
-/// What the host asks of its clients' certificates: as its own TLS settings say, else those of a less specific host.
-fn clients(world: &World, found: &Found) -> Option<ClientCertificates> {
-    let own = found.host.iter().filter_map(|(_, host)| host.tls.clone());
-    let further = found.passed_over.iter().filter_map(|pattern| world.host(pattern)?.tls);
-    own.chain(further).next()?.clients
+/// What the host asks of its clients' certificates. A connection over TLS has the settings of a less specific host
+/// where its own has none.
+fn clients(world: &World, asked: &Asked<'_>, found: &Found) -> Option<ClientCertificates> {
+    let own = found.host.as_ref().and_then(|(_, host)| host.tls.clone());
+    let further = || found.passed_over.iter().find_map(|pattern| world.host(pattern)?.tls);
+    let tls = match asked.question.scheme {
+        Scheme::Http => own,
+        Scheme::Https => own.or_else(further),
+    };
+    tls?.clients
 }
 
 fn certified(asked: &Asked<'_>, route: &Route, asks: &ClientCertificates) -> Step {
     let insists = asks.verification.mode == ClientMode::Required || asks.common_name.is_some();
     let challenge = matches!(&route.path, PathMatch::Exact(path) | PathMatch::Prefix(path)
-        if path.starts_with("/.well-known/acme-challenge/"));
+        if path.starts_with(CHALLENGES));
     match (asked.question.scheme, insists) {
         (Scheme::Http, true) if challenge => Ok((
             Verdict::Passes,
@@ -305,7 +280,7 @@ fn certified(asked: &Asked<'_>, route: &Route, asks: &ClientCertificates) -> Ste
     }
 }
 
-fn client(asked: &Asked<'_>, route: &Route, entry: Entry) -> Step {
+fn client(asked: &Asked<'_>, route: &Route, access: &Access, entry: Entry) -> Step {
     let client = asked.question.client;
     if entry == Entry::Free {
         return Ok((Verdict::Passes, format!("{client} is allowed, and need not prove anything else")));

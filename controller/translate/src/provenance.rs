@@ -18,7 +18,7 @@ use snapshot::{Conditions, HostTls, PathMatch, Route, RouteId};
 
 use crate::class::Classes;
 use crate::draft::DraftRoute;
-use crate::object::{self, Asked};
+use crate::object;
 use crate::report::Notes;
 use crate::settings::Settings;
 use crate::store::{Object, Store};
@@ -94,11 +94,6 @@ pub fn provenance(
     layers.extend(class.and_then(|class| of_class("class overrides", "overrides", class)));
     let merged = policy::built_in(tls.is_some()).merge(draft.patch.clone());
     Some(Provenance { field: draft.field.clone(), settings: attributed(&leaves(&merged), &layers) })
-}
-
-fn asked(store: &Store, object: &Object, settings: &Settings) -> Option<Asked> {
-    let classes = Classes::read(store, settings, &mut Notes::default());
-    object::read(object, &classes, settings)?.ok()
 }
 
 /// ingress-nginx's annotations below ours.

@@ -95,7 +95,7 @@ mod tests {
             assert_eq!(sids.find(b"a", start + Duration::from_mins(minutes)), Some(at(1)), "{minutes}");
         }
         assert_eq!(sids.find(b"b", start + Duration::from_mins(40)), None);
-        assert_eq!(sids.find(b"a", start + Duration::from_mins(60)), None, "nobody was heard of for long");
+        assert_eq!(sids.find(b"a", start + Duration::from_hours(1)), None, "nobody was heard of for long");
         assert_eq!(sids.find(b"c", start), None);
     }
 

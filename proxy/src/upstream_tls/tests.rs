@@ -214,7 +214,7 @@ fn a_policy_is_one_for_all_who_ask_for_the_same() {
         (made.to(&upstream, false).unwrap().likeness(), made)
     };
     let base = tls(by(&[&one]));
-    let (first, _held) = likeness(&base);
+    let (first, first_config) = likeness(&base);
     let only = SecuredUpstreams::Only(vec![upstream.clone()]);
     assert_eq!(likeness(&snapshot::UpstreamTls { to: only, ..base.clone() }).0, first);
     let named = snapshot::UpstreamTls { server_name: Some("a.test".into()), ..base.clone() };
@@ -230,7 +230,7 @@ fn a_policy_is_one_for_all_who_ask_for_the_same() {
     ] {
         assert_ne!(likeness(&different).0.0, first.0, "{different:?}");
     }
-    drop(_held);
+    drop(first_config);
     assert_ne!(likeness(&base).0.0, first.0, "a number is never given twice");
 }
 
@@ -258,7 +258,7 @@ async fn an_idle_leg_holds_little() {
     let secured = secured(&tls(by(&[&authority.der()])));
     let (mut legs, rounds) = (Vec::new(), 64);
     let (allocated, freed) = (allocatedp::read().unwrap(), deallocatedp::read().unwrap());
-    let held = || (allocated.get() - freed.get()) as i64;
+    let held = || (allocated.get() - freed.get()).cast_signed();
     let mut before = 0;
     for round in 0..rounds + 8 {
         if round == 8 {

@@ -49,8 +49,9 @@ pub(crate) fn resolve(
     let (mut authorities, mut client) = (None, None);
     if let Some(both) = &patch.both {
         let secret = reader.secret(both, notes)?;
-        authorities = reader.has(secret, "ca.crt").then(|| reader.authorities(both, notes)).transpose()?;
-        let pair = reader.has(secret, "tls.crt") || reader.has(secret, "tls.key");
+        authorities =
+            data(secret, "ca.crt").is_some().then(|| reader.authorities(both, notes)).transpose()?;
+        let pair = data(secret, "tls.crt").is_some() || data(secret, "tls.key").is_some();
         client = (pair || authorities.is_none()).then(|| reader.pair(both, notes)).transpose()?;
     }
     if let Some(ca) = &patch.ca {
@@ -126,10 +127,6 @@ impl<'a> Reader<'a> {
             let Absence { reason, message, remedy } = absence::of_secret(&name, self.store, remedy);
             self.close(named, reason, message, remedy, notes)
         })
-    }
-
-    fn has(&self, secret: &Secret, key: &str) -> bool {
-        data(secret, key).is_some()
     }
 
     /// The certificates of `ca.crt`.
