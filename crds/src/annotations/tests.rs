@@ -59,6 +59,12 @@ fn company(key: &str) -> Vec<(&'static str, &'static str)> {
         }
         _ => {}
     }
+    if key == "longhaul.dev/client-certificate" {
+        return vec![("longhaul.dev/client-ca-secret", "devices")];
+    }
+    if named(key, "nginx.ingress.kubernetes.io/auth-tls-", "-secret") {
+        return vec![("nginx.ingress.kubernetes.io/auth-tls-secret", "default/devices")];
+    }
     if key.ends_with("/cors-allow-origin") {
         return vec![("nginx.ingress.kubernetes.io/enable-cors", "true")];
     }
@@ -133,7 +139,10 @@ fn what_is_served_is_documented_by_an_example_that_reads() {
 fn what_is_not_served_or_does_not_read_says_so() {
     // Whose value may be anything.
     let takes_all = format!("{CANARY}-by-header-value");
-    let takes_all = |key: &str| key == takes_all || key.ends_with("-realm");
+    let takes_all = |key: &str| {
+        let ends = ["-realm", "-header-pattern", "proxy-cookie-domain"];
+        key == takes_all || ends.iter().any(|end| key.ends_with(end))
+    };
     for annotation in table().filter(|annotation| !takes_all(annotation.key)) {
         let reading = read_one(annotation.key, "x y");
         assert_eq!(reading.diagnostics.len(), 1, "{}", annotation.key);
@@ -141,7 +150,10 @@ fn what_is_not_served_or_does_not_read_says_so() {
         assert_eq!(diagnostic.field, format!("metadata.annotations[{}]", annotation.key));
         assert!(diagnostic.message.contains("\"x y\""), "{diagnostic}");
         assert!(!diagnostic.remedy.is_empty(), "{diagnostic}");
-        assert_eq!(reading.patch, PolicyPatch::default());
+        let mut patch = reading.patch;
+        // That nobody can be asked is a setting, too: its hosts close.
+        patch.ingress.client_certificates = None;
+        assert_eq!(patch, PolicyPatch::default());
     }
 }
 
@@ -151,7 +163,7 @@ fn security_settings_that_are_not_served_close() {
         let value = match annotation.key {
             key if key.ends_with("snippet") => "deny all;",
             // A good value of any other.
-            "longhaul.dev/auth-basic-secret" => "",
+            "longhaul.dev/auth-basic-secret" | "longhaul.dev/client-ca-secret" => "",
             key if key.starts_with("longhaul.dev/upstream-") => "",
             "nginx.ingress.kubernetes.io/proxy-ssl-name" => "",
             _ => "x",
