@@ -6,6 +6,7 @@
 //! version that was seen to be empty is, so that of two that try one is told that it was too late. The key itself comes
 //! back to every replica by the watch, as any Secret does.
 
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -93,7 +94,8 @@ fn create(path: &Path, text: &[u8]) -> io::Result<()> {
 fn new() -> anyhow::Result<String> {
     let mut text = String::new();
     for _ in 0..4 {
-        text.push_str(&format!("{:016x}", getrandom::u64().context("there is no randomness")?));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{:016x}", getrandom::u64().context("there is no randomness")?);
     }
     Ok(text)
 }
@@ -158,7 +160,7 @@ impl Filler {
                     }
                 }
                 Ok(Ok(Filled::Missing)) => {
-                    complaint.say("there is no such Secret; the chart creates it", EFFECT)
+                    complaint.say("there is no such Secret; the chart creates it", EFFECT);
                 }
                 Ok(Err(error)) => complaint.about(&error, EFFECT),
                 Err(_) => complaint.say("the API server does not answer in time", EFFECT),

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::policy::auth::Auth;
 
-    fn policy(spec: serde_json::Value) -> WsPolicy {
+    fn policy(spec: &serde_json::Value) -> WsPolicy {
         serde_json::from_value(json!({
             "apiVersion": "longhaul.dev/v1alpha1", "kind": "WsPolicy",
             "metadata": {"name": "strict", "namespace": "ops"}, "spec": spec,
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn what_it_names_is_at_home_where_it_is() {
-        let read = policy(json!({
+        let read = policy(&json!({
             "defaults": {"auth": {"external": {"service": "auth", "port": 80}}},
             "overrides": {"auth": {"basic": {"secretName": "users"}}},
         }))
@@ -150,10 +150,10 @@ mod tests {
 
     #[test]
     fn it_is_sound_unless_something_that_protects_does_not_read() {
-        assert!(policy(json!({})).is_sound());
-        assert!(policy(json!({"defaults": {"timeouts": {"idle": "soon"}}})).is_sound());
+        assert!(policy(&json!({})).is_sound());
+        assert!(policy(&json!({"defaults": {"timeouts": {"idle": "soon"}}})).is_sound());
         for part in ["defaults", "overrides"] {
-            assert!(!policy(json!({part: {"access": {"allow": ["here"]}}})).is_sound(), "{part}");
+            assert!(!policy(&json!({part: {"access": {"allow": ["here"]}}})).is_sound(), "{part}");
         }
     }
 }

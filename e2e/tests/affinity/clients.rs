@@ -36,9 +36,9 @@ impl Pair {
         let mut world = plan.start().await.unwrap();
         world.write("backend.yaml", &objects::backend("backend", &addresses)).await.unwrap();
         let [one, other] = [0, 1].map(|number| world.proxy_number(number).unwrap());
-        let plain = Turns::between([one.http(), other.http()]).await;
+        let in_the_clear = Turns::between([one.http(), other.http()]).await;
         let tls = Turns::between([one.https(), other.https()]).await;
-        Self { world, plain, tls, _backends: backends }
+        Self { world, plain: in_the_clear, tls, _backends: backends }
     }
 
     /// Runs a client in the clear, then over TLS, and compares what it says at its end.

@@ -57,6 +57,7 @@ fn cookies(head: &str) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_service_is_asked_over_tls() {
+    const NEW: [&str; 2] = ["_oauth2_proxy=new; Path=/", "b=2"];
     let authority = Authority::new().unwrap();
     let (auth, front) = service(&authority, HOST).await;
     let backend = backend().await;
@@ -77,7 +78,6 @@ async fn a_service_is_asked_over_tls() {
     assert_eq!(front.began(), [wanted], "asked twice over one connection");
 
     // What it sets reaches the client, unless the backend refuses.
-    const NEW: [&str; 2] = ["_oauth2_proxy=new; Path=/", "b=2"];
     let own: Vec<_> = ["own=1"].into_iter().chain(NEW).collect();
     for status in ["200", "302", "304"] {
         assert_eq!(cookies(&get(&format!("/{status}")).await.head), own, "{status}");

@@ -138,7 +138,7 @@ async fn suites_may_be_named_as_openssl_names_them() {
         let ingress = e2e::objects::Ingress::new("site", HOST).path("/", "backend").tls("site-tls");
         ingress.annotation(KEY, ciphers).yaml()
     };
-    let suite = async |world: &World, versions: &[&'static SupportedProtocolVersion]| {
+    let chosen = async |world: &World, versions: &[&'static SupportedProtocolVersion]| {
         let config = client(world.authority().roots().unwrap(), provider(&[]), versions);
         let stream = connect(world, HOST, &Arc::new(config)).await.unwrap();
         stream.get_ref().1.negotiated_cipher_suite().unwrap().suite()
@@ -156,9 +156,9 @@ async fn suites_may_be_named_as_openssl_names_them() {
         ("HIGH:!aNULL", "AES_256_GCM_SHA384", true),
     ] {
         world.write("site.yaml", &site(ciphers)).await.unwrap();
-        let found = format!("{:?}", suite(&world, V1_2).await);
+        let found = format!("{:?}", chosen(&world, V1_2).await);
         assert_eq!(found, format!("TLS_ECDHE_ECDSA_WITH_{wanted}"), "{ciphers}");
-        assert_eq!(suite(&world, V1_3).await, newest, "TLS 1.3 stays as it is: {ciphers}");
+        assert_eq!(chosen(&world, V1_3).await, newest, "TLS 1.3 stays as it is: {ciphers}");
         let all = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
         assert_eq!(all.contains(KEY), said, "{ciphers}: {all}");
     }

@@ -172,14 +172,16 @@ fn what_comes_first_says_why() {
     let exact = |path: &str| PathMatch::Exact(path.into());
     let regex = |path: &str| PathMatch::Regex(path.into());
     for (first, second, why) in [
-        (route(exact("/a"), "r", 0), route(prefix("/a"), "r", 9), Precedence::ExactPath),
-        (route(prefix("/a/b"), "r", 0), route(prefix("/a"), "r", 1), Precedence::LongerPath),
-        (route(prefix("/a"), "r", 0), route(regex("/a.*"), "r", 0), Precedence::PlainPath),
-        (route(regex("/a.*x"), "r", 0), route(regex("/a.*"), "r", 0), Precedence::LongerPattern),
-        (route(prefix("/a"), "r", 1), route(prefix("/a"), "r", 0), Precedence::MoreConditions),
-        (route(prefix("/a"), "r", 1), route(prefix("/a"), "s", 1), Precedence::OlderObject),
-        (route(prefix("/a"), "r", 0), route(prefix("/"), "defaultBackend", 0), Precedence::RuleBeforeDefault),
+        ((exact("/a"), "r", 0), (prefix("/a"), "r", 9), Precedence::ExactPath),
+        ((prefix("/a/b"), "r", 0), (prefix("/a"), "r", 1), Precedence::LongerPath),
+        ((prefix("/a"), "r", 0), (regex("/a.*"), "r", 0), Precedence::PlainPath),
+        ((regex("/a.*x"), "r", 0), (regex("/a.*"), "r", 0), Precedence::LongerPattern),
+        ((prefix("/a"), "r", 1), (prefix("/a"), "r", 0), Precedence::MoreConditions),
+        ((prefix("/a"), "r", 1), (prefix("/a"), "s", 1), Precedence::OlderObject),
+        ((prefix("/a"), "r", 0), (prefix("/"), "defaultBackend", 0), Precedence::RuleBeforeDefault),
     ] {
+        let made = |(path, rule, conditions)| route(path, rule, conditions);
+        let (first, second) = (made(first), made(second));
         assert_eq!(precedence(&first, &second), why, "{first:?} {second:?}");
     }
 }

@@ -6,8 +6,8 @@ use crate::wsroute::Policy;
 
 const PROTOCOL: (&str, &str) = ("nginx.ingress.kubernetes.io/backend-protocol", "HTTPS");
 
-fn secret(name: &str, key: &str) -> Option<SecretName> {
-    Some(SecretName { namespace: None, name: name.into(), field: format!("metadata.annotations[{key}]") })
+fn secret(name: &str, key: &str) -> SecretName {
+    SecretName { namespace: None, name: name.into(), field: format!("metadata.annotations[{key}]") }
 }
 
 fn patch(annotations: &[(&str, &str)]) -> UpstreamTlsPatch {
@@ -63,7 +63,10 @@ fn ingress_nginx_verifies_and_names_nothing_unless_it_is_told_to() {
         ("nginx.ingress.kubernetes.io/proxy-ssl-name", "chat.internal"),
         ("nginx.ingress.kubernetes.io/proxy-ssl-protocols", "TLSv1.3 TLSv1.2"),
     ]);
-    assert_eq!((named.both, named.server_name.as_deref()), (secret("both", key), Some("chat.internal")));
+    assert_eq!(
+        (named.both, named.server_name.as_deref()),
+        (Some(secret("both", key)), Some("chat.internal"))
+    );
     assert_eq!(named.versions, Some(vec![TlsVersion::V1_3, TlsVersion::V1_2]));
 }
 
