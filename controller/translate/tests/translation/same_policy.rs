@@ -102,6 +102,35 @@ fn load_balancing() -> Topic {
     one_of(all)
 }
 
+fn affinity() -> Vec<Topic> {
+    const COOKIE: &str = "/policy/affinity/cookie";
+    const RING: &str = "/policy/loadBalancing/ring";
+    let (own, ring) = ("longhaul.dev/affinity-cookie", "longhaul.dev/hash-ring");
+    let details = [
+        (own, "back"),
+        ("longhaul.dev/affinity-cookie-max-age", "24h"),
+        ("longhaul.dev/affinity-cookie-path", "/x"),
+        ("longhaul.dev/affinity-cookie-same-site", "None"),
+        ("longhaul.dev/affinity-cookie-secure", "true"),
+        ("longhaul.dev/affinity-cookie-domain", "a.test"),
+    ];
+    let all = json!({
+        "name": "back", "maxAge": "24h", "path": "/x", "sameSite": "None", "secure": true, "domain": "a.test",
+    });
+    vec![
+        one_of(vec![
+            said(&[(own, "back")], &[(COOKIE, json!({"name": "back"}))]),
+            said(&[(own, "off")], &[(COOKIE, json!({"enabled": false}))]),
+            said(&details, &[(COOKIE, all)]),
+        ]),
+        switch("longhaul.dev/engine-io", "/policy/affinity/engineIO", |on| json!(on)),
+        one_of(vec![
+            said(&[(ring, "address")], &[(RING, json!("Address"))]),
+            said(&[(ring, "pod-name")], &[(RING, json!("PodName"))]),
+        ]),
+    ]
+}
+
 fn access() -> Vec<Topic> {
     const LISTED: &[&str] = &["SameHost", "https://*.a.test, null", "http://a.test:81,https://b.test:*"];
     const NETWORKS: &[&str] = &["10.0.0.0/8", "192.0.2.7, 2001:db8::/32", "10.1.2.3/8,::1"];
@@ -270,16 +299,6 @@ fn beside_the_policy() -> Vec<Topic> {
             &[("longhaul.dev/tls-cipher-suites", suites)],
             &[("/tls/0/cipherSuites", json!(suites.split(", ").collect::<Vec<_>>()))],
         )]),
-        one_of(vec![
-            said(
-                &[("longhaul.dev/client-ca-secret", "ca")],
-                &[("/tls/0/clientCertificate", json!({"caSecretName": "ca"}))],
-            ),
-            said(
-                &[("longhaul.dev/client-ca-secret", "ca"), ("longhaul.dev/client-certificate", "optional")],
-                &[("/tls/0/clientCertificate", json!({"caSecretName": "ca", "mode": "Optional"}))],
-            ),
-        ]),
     ]
 }
 
@@ -304,7 +323,7 @@ fn topics() -> Vec<Topic> {
         ]
         .boxed(),
     ];
-    [single, timeouts(), access(), headers(), rewrite(), beside_the_policy()].concat()
+    [single, timeouts(), affinity(), access(), headers(), rewrite(), beside_the_policy()].concat()
 }
 
 /// Everything at once. Of a field that two topics name the last one counts, as of annotations our own does.
