@@ -456,13 +456,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_world_waits_for_what_it_names_and_nobody_has_read_but_not_for_ever() {
-        let setup = start(|| Box::new(with_secrets));
+        let mut setup = start(|| Box::new(with_secrets));
         let (mut published, mut wanted) = (setup.publisher.published(), setup.wanted.clone());
         setup.changes.send([vec![Change::Upsert(service("a"))], synced()].concat()).await.unwrap();
         wanted.wait_for(|wanted| wanted.len() == 1).await.unwrap();
         tokio::time::sleep(10 * HOLD).await;
         assert!(published.borrow().is_none(), "at the start as long as it takes");
-        let send = async |object| setup.changes.send(vec![Change::Upsert(object)]).await.unwrap();
+        let changes = setup.changes.clone();
+        let send = async |object| changes.send(vec![Change::Upsert(object)]).await.unwrap();
         let mut number = async |number| {
             let is = |published: &Option<Published>| {
                 published.as_ref().is_some_and(|now| now.generation.number == number)
@@ -481,8 +482,12 @@ mod tests {
         send(secret("a2")).await;
         number(3).await;
         assert!(begun.elapsed() <= 2 * PACE, "{:?}", begun.elapsed());
+        // What comes after all goes at once.
+        let begun = Instant::now();
         send(secret("b")).await;
-        number(4).await;
+        let late = ObjectRef::new("Secret", "", "b");
+        setup.view.wait_for(|view| view.since.contains_key(&late)).await.unwrap();
+        assert!(begun.elapsed() <= 2 * PACE, "{:?}", begun.elapsed());
     }
 
     #[tokio::test]

@@ -23,6 +23,15 @@ const OTHERWISE: &[&str] = &["nginx.ingress.kubernetes.io/canary"];
 const NOWHERE: &[&[(&str, &str)]] = &[
     &[("longhaul.dev/auth-service", "nobody:80/check")],
     &[("longhaul.dev/auth-basic-secret", "nobody")],
+    &[("longhaul.dev/upstream-ca-secret", "nobody")],
+    &[("longhaul.dev/upstream-client-secret", "nobody")],
+    &[("longhaul.dev/client-ca-secret", "nobody")],
+    &[("nginx.ingress.kubernetes.io/auth-tls-secret", "default/nobody")],
+    &[
+        ("nginx.ingress.kubernetes.io/proxy-ssl-secret", "default/nobody"),
+        ("nginx.ingress.kubernetes.io/backend-protocol", "HTTPS"),
+        ("nginx.ingress.kubernetes.io/proxy-ssl-verify", "on"),
+    ],
     &[
         ("nginx.ingress.kubernetes.io/auth-secret", "nobody"),
         ("nginx.ingress.kubernetes.io/auth-type", "basic"),

@@ -164,6 +164,8 @@ impl Feed {
         };
         let (now, generation) = (SystemTime::now(), loaded.generation);
         let (good, _) = Table::build(generation, loaded.served, &self.table.load(), now);
+        // What is the same in the next one is not brought up to date there.
+        good.install();
         let (table, quarantined) = Table::build(generation, loaded.received, &good, now);
         self.table.store(Arc::new(table));
         self.table.load().install();

@@ -1,3 +1,5 @@
+//! TLS to backends at the level of one connection: whom it believes, what it resumes, what it holds.
+
 use bytes::BytesMut;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;

@@ -52,7 +52,7 @@ fn the_schema_compiles_with_all_its_rules() {
     }
     let compiled = kube_cel::compile_schema(&crds::wsroute::schema());
     assert_eq!(errors(&compiled), 0);
-    assert_eq!(rules(&compiled), 21, "those of the spec, its tls, its rules, and twice those of a policy");
+    assert_eq!(rules(&compiled), 23, "those of the spec, its tls, its rules, and twice those of a policy");
 }
 
 #[test]

@@ -91,9 +91,21 @@ pub(super) static ROWS: &[Annotation] = &[
     ),
     not_yet("nginx.ingress.kubernetes.io/enable-global-auth", "bool").security().inert(Inert::Always),
     served("nginx.ingress.kubernetes.io/auth-always-set-cookie", "Cookies that the service sets by an answer that lets a client in go with every answer of the backend, not only with one below 400.", auth::nginx_set_cookie).takes(GO_BOOLEAN, "false", "true"),
-    not_yet("nginx.ingress.kubernetes.io/auth-cache-duration", "200 202 401 5m lists").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-cache-key", "nginx vars").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-keepalive", "int").security().inert(Inert::Values(&["0"])),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-cache-duration",
+        "200 202 401 5m lists",
+        "the service is asked about each handshake and request",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-cache-key",
+        "nginx vars",
+        "the service is asked about each handshake and request",
+    ),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive",
+        "int",
+        "connections to the service are kept as long as both sides keep them",
+    ),
     not_applicable(
         "nginx.ingress.kubernetes.io/auth-keepalive-requests",
         "int",
@@ -104,7 +116,11 @@ pub(super) static ROWS: &[Annotation] = &[
         "bool",
         "there are no variables to share",
     ),
-    not_yet("nginx.ingress.kubernetes.io/auth-keepalive-timeout", "int seconds").security(),
+    not_applicable(
+        "nginx.ingress.kubernetes.io/auth-keepalive-timeout",
+        "int seconds",
+        "connections to the service are kept as long as both sides keep them",
+    ),
     served("nginx.ingress.kubernetes.io/auth-method", "The method with which the service of `auth-url` is asked.", auth::nginx_method).takes("`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`", "GET", "HEAD").security(),
     not_yet("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "[ns/]configmap").security(),
     served("nginx.ingress.kubernetes.io/auth-request-redirect", "What the service gets as X-Auth-Request-Redirect.", auth::nginx_redirect).takes("a URL or path, with nginx's variables as in `auth-url`", "`$request_uri`", "https://$host$request_uri").security(),

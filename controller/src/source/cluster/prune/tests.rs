@@ -116,11 +116,14 @@ fn services_and_slices_keep_ports_addresses_and_conditions() {
         json!({"ports": [{"port": 80}], "clusterIP": "10.0.0.1", "type": "NodePort"})
     );
     assert_eq!(service["status"], Value::Null);
-    let endpoint = json!({"addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true}});
+    let endpoint = json!({
+        "addresses": ["10.0.0.2"], "conditions": {"ready": false, "serving": true},
+        "targetRef": {"kind": "Pod", "name": "p"},
+    });
     let mut given = endpoint.clone();
     given["nodeName"] = json!("n");
     given["zone"] = json!("z");
-    given["targetRef"] = json!({"kind": "Pod", "name": "p"});
+    given["targetRef"]["uid"] = json!("u");
     given["hints"] = json!({"forZones": [{"name": "z"}]});
     let slice = json!({
         "metadata": metadata(), "addressType": "IPv4", "ports": [{"port": 8000}], "endpoints": [given],
