@@ -124,6 +124,7 @@ fn what_may_not_be_listed_is_said_and_the_rest_is_checked() {
             "Warning Forbidden Cluster endpointslices.discovery.k8s.io",
             "Warning Forbidden Cluster ingressclasses.networking.k8s.io",
             "Warning Forbidden Cluster secrets",
+            "Warning Forbidden Cluster wspolicies.longhaul.dev",
             "Warning Forbidden Cluster wsroutes.longhaul.dev",
         ];
         let mut sorted = said.clone();
