@@ -73,7 +73,7 @@ pub struct External {
     /// When the client gets the cookies that it sets. Said by annotations only.
     pub set_cookie: SetCookie,
     /// A ConfigMap with further fields of the request that it gets. Said by annotations only.
-    pub request_headers: Option<ConfigMapName>,
+    pub request_headers: Option<Box<ConfigMapName>>,
     /// The field that names the service.
     pub field: String,
 }

@@ -26,7 +26,7 @@ use crate::store::{Kind, Name, Store};
 /// What it names.
 pub(crate) fn references(auth: &Auth, owner: &Owner) -> impl Iterator<Item = Reference> {
     let asked_with = match auth {
-        Auth::External(external) => external.request_headers.as_ref(),
+        Auth::External(external) => external.request_headers.as_deref(),
         Auth::Basic(_) | Auth::None | Auth::Unusable(_) => None,
     };
     let asked_with = asked_with.map(|named| config_maps::reference_to(named, owner));
@@ -73,7 +73,7 @@ pub(crate) fn resolve(
             // Both, so that all is told that is wrong.
             let target = target(external, owner, (store, around), notes);
             let request_headers =
-                config_maps::of_questions(external.request_headers.as_ref(), owner, store, notes);
+                config_maps::of_questions(external.request_headers.as_deref(), owner, store, notes);
             let (target, request_headers) = (target?, request_headers?);
             Ok(Some(snapshot::Auth::External(Box::new(ExternalAuth {
                 target,

@@ -279,7 +279,7 @@ fn their_service<'a>(
             Some(false) | None => SetCookie::WithSuccess,
         },
         request_headers: match value(ASKED_WITH) {
-            Some(named) => Some(config_maps::asked_with(reader, ASKED_WITH, named)?),
+            Some(named) => Some(Box::new(config_maps::asked_with(reader, ASKED_WITH, named)?)),
             None => None,
         },
         field: field(NGINX, way),
