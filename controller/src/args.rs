@@ -77,7 +77,7 @@ pub enum Command {
 pub struct Run {
     /// Where objects come from. `cluster`: an API server, as the pod's service account or as --kubeconfig says.
     /// `dir:PATH`: the manifests (*.yaml, *.yml, *.json) below a directory, watched for change. Ingress, IngressClass,
-    /// WsRoute, Service, EndpointSlice and Secret are read.
+    /// WsRoute, Service, EndpointSlice, Secret and ConfigMap are read.
     #[arg(long, env = "LONGHAUL_SOURCE", value_name = "cluster|dir:PATH", value_parser = source)]
     pub source: SourceFlag,
 

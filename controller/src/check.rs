@@ -134,8 +134,8 @@ fn excuse(diagnostic: &Diagnostic, scope: Scope, unlisted: &BTreeSet<Kind>) -> O
     let may_be_there = match &*diagnostic.reason {
         "BackendNotFound" => unlisted.contains(&Kind::Service),
         "ClassNotFound" => unlisted.contains(&Kind::IngressClass),
-        "SecretNotFound" | "ReferenceNotFound" => false,
-        "SecretUnread" | "ReferenceUnread" => {
+        "SecretNotFound" | "ConfigMapNotFound" | "ReferenceNotFound" => false,
+        "SecretUnread" | "ConfigMapUnread" | "ReferenceUnread" => {
             let message = "it is there or not: you may not read it".to_owned();
             let severity = diagnostic.severity.max(Severity::Warning);
             return Some(Diagnostic { severity, message, ..diagnostic.clone() });

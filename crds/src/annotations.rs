@@ -134,6 +134,7 @@ pub fn read(annotations: &BTreeMap<String, String>, object: &ObjectRef, nginx: b
     reader.check_together(annotations, &mut own);
     parse::auth::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     parse::upstream_tls::put_together(&mut reader, (&mut own.upstream_tls, &mut theirs.upstream_tls));
+    parse::config_maps::put_together(&mut reader, &mut theirs.headers.response.set_from);
     parse::clients::put_together(&mut reader, annotations, nginx, (&mut own, &mut theirs));
     reader.check_canary(&theirs.ingress.canary);
     reader.reading.patch = theirs.merge(own);

@@ -6,6 +6,7 @@ mod affinity;
 pub mod auth;
 mod canary;
 pub mod clients;
+pub mod config_maps;
 pub mod cors;
 pub mod headers;
 pub mod next_upstream;

@@ -36,6 +36,10 @@ const NOWHERE: &[&[(&str, &str)]] = &[
         ("nginx.ingress.kubernetes.io/auth-secret", "nobody"),
         ("nginx.ingress.kubernetes.io/auth-type", "basic"),
     ],
+    &[
+        ("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "nobody"),
+        ("nginx.ingress.kubernetes.io/auth-url", "http://127.0.0.1:9/"),
+    ],
 ];
 
 /// The host of the Ingress that tries a setting.
@@ -108,7 +112,8 @@ async fn a_value_that_does_not_read_closes_what_was_to_keep_out_and_nothing_else
 #[tokio::test]
 async fn a_reference_that_leads_nowhere_closes_its_route_and_nothing_else() {
     let served = table().filter(|row| matches!(row.support, Support::Served(_)) && row.security);
-    let refers = |key: &&str| key.ends_with("-secret") || key.ends_with("-service");
+    let refers =
+        |key: &&str| ["-secret", "-service", "-proxy-set-headers"].iter().any(|end| key.ends_with(end));
     for key in served.map(|row| row.key).filter(refers) {
         assert!(NOWHERE.iter().any(|setting| setting[0].0 == key), "{key} refers to something: add it here");
     }

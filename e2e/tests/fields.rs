@@ -115,6 +115,51 @@ async fn a_route_changes_the_fields_of_handshakes_and_plain_requests() {
     }
 }
 
+/// A ConfigMap `fields` with these texts.
+fn config_map(data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: fields}}\ndata: {data}\n")
+}
+
+#[tokio::test]
+async fn fields_of_a_config_map_are_set_on_every_answer_as_it_says_now() {
+    let recorder = Recorder::start_with(answers).await.unwrap();
+    let mut world = plan(&recorder)
+        .annotation("nginx.ingress.kubernetes.io/custom-headers", "default/fields")
+        .file("fields.yaml", config_map("{X-Set: ours, X-Frame-Options: DENY}"))
+        .start()
+        .await
+        .unwrap();
+    let target = world.plain(HOST).unwrap();
+    for head in heads(&target, HOST, "").await {
+        assert_eq!(fields(&head, "x-set").collect::<Vec<_>>(), ["ours"], "{head}");
+        assert_eq!((field(&head, "x-frame-options"), field(&head, "x-kept")), (Some("DENY"), Some("1")));
+    }
+    world.write("fields.yaml", &config_map("{X-Set: 'newer, still'}")).await.unwrap();
+    for head in heads(&target, HOST, "").await {
+        assert_eq!(fields(&head, "x-set").collect::<Vec<_>>(), ["newer, still"], "{head}");
+        assert_eq!(field(&head, "x-frame-options"), None, "{head}");
+    }
+    // What cannot be set, and what is not there, protects nobody: the routes are served without.
+    for (data, said) in [
+        (
+            Some("{X-Set: ours, Content-Length: '7'}"),
+            "ConfigMap default/fields: \\\"Content-Length\\\" is not",
+        ),
+        (None, "there is no ConfigMap default/fields"),
+    ] {
+        match data {
+            Some(data) => world.write("fields.yaml", &config_map(data)).await.unwrap(),
+            None => world.remove("fields.yaml").await.unwrap(),
+        }
+        for head in heads(&target, HOST, "").await {
+            assert_eq!(fields(&head, "x-set").collect::<Vec<_>>(), ["theirs"], "{head}");
+        }
+        let diagnostics = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
+        assert!(diagnostics.contains(said), "{said}: {diagnostics}");
+        assert!(diagnostics.contains("nginx.ingress.kubernetes.io/custom-headers"), "{diagnostics}");
+    }
+}
+
 #[tokio::test]
 async fn what_no_route_may_change_is_refused_and_the_rest_is_served() {
     let recorder = Recorder::start_with(answers).await.unwrap();

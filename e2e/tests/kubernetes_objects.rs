@@ -358,6 +358,52 @@ fn objects_may_come_in_any_order() {
     });
 }
 
+#[test]
+fn a_config_map_is_read_when_it_is_named_and_followed_while_it_is() {
+    on_a_site("a ConfigMap that is named and changes", async |site| {
+        let app = DemoBackend::start_on("app", backend_address(1)).await.unwrap();
+        site.apply(&backend("app", &[app.address()])).await;
+        // Not applied: `kubectl apply` has the API server repeat all of it in an annotation.
+        let write = async |verb: &str, value: &str| {
+            let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shown}\ndata: {X-Shown: VALUE}\n";
+            let arguments = ["-n", site.namespace(), verb, "-f", "-"];
+            let written = site.cluster.kubectl_with(&arguments, &map.replace("VALUE", value)).await.unwrap();
+            assert!(written.success, "{}", written.err);
+        };
+        let shows = async |wanted: Option<&str>| {
+            let as_wanted = async || {
+                let answer = site.plain().get("/whoami").await?;
+                let found = e2e::wire::field(&answer.head, "x-shown");
+                ensure!(answer.status == 200 && found == wanted, "{}", answer.head);
+                Ok(())
+            };
+            eventually(&format!("{wanted:?} is shown"), as_wanted).await.unwrap();
+        };
+        // It is there before anybody names it, and is not in memory.
+        write("create", "text-of-a-config-map").await;
+        site.apply(&INGRESS.replace("PORT", "ws")).await;
+        shows(None).await;
+        let holds = || {
+            let controller = site.replica.controller.as_ref().unwrap();
+            controller.process.holds(&[&b"text-of-a-config-map"[..]]).unwrap().contains(&true)
+        };
+        assert!(!holds());
+        let key = "nginx.ingress.kubernetes.io/custom-headers";
+        let named = format!("metadata: {{name: site, annotations: {{{key}: {}/shown}}}}", site.namespace());
+        site.apply(&INGRESS.replace("PORT", "ws").replace("metadata: {name: site}", &named)).await;
+        shows(Some("text-of-a-config-map")).await;
+        assert!(holds(), "what is read is found, so the search works");
+        write("replace", "changed").await;
+        shows(Some("changed")).await;
+        site.cluster.kubectl(&["-n", site.namespace(), "delete", "configmap", "shown"]).await.unwrap();
+        shows(None).await;
+        let said = site.remark("site", "ConfigMapNotFound").await;
+        assert!(said.contains("/shown"), "{said}");
+        write("create", "back").await;
+        shows(Some("back")).await;
+    });
+}
+
 /// A Secret with users of which one has this name, and with something else. Created and not applied: `kubectl apply`
 /// has the API server repeat all of it in an annotation.
 async fn create_users(site: &Site<'_>, name: &str, user: &str) {

@@ -61,6 +61,9 @@ const KINDS: [Row; 7] = [
     },
 ];
 
+/// What is served without, where nothing was seen of it yet.
+const CONFIG_MAPS: Row = watched("", "configmaps", &["configmaps cannot be watched: "]);
+
 /// The Roles that the chart gives an installation.
 struct Roles<'a> {
     cluster: &'a ControlPlane,
@@ -267,7 +270,7 @@ fn a_kind_that_may_not_be_watched_any_more_stays_as_it_was_and_is_followed_when_
         let scene = Scene::open(cluster, "watches", 10).await;
         let proxy = scene.replica.proxy.as_ref().unwrap().http();
         let mut open = Target::plain(proxy, "ws-first.example.com").websocket("/").await.unwrap();
-        for row in &KINDS {
+        for row in KINDS.iter().chain([&CONFIG_MAPS]) {
             let mark = scene.mark();
             scene.roles.take(row).await;
             scene.cut();
@@ -332,6 +335,40 @@ fn a_controller_that_starts_without_a_permission_says_so_and_begins_when_it_has_
             .await;
             assert!(!controller.process.has_ended());
         }
+    });
+}
+
+#[test]
+fn a_controller_that_may_not_read_config_maps_says_so_and_serves_the_rest() {
+    let Some(cluster) = ControlPlane::wanted_by("a permission on ConfigMaps that is missing") else { return };
+    cluster.inside(async || {
+        let scene = Scene::open(cluster, "maps", 40).await;
+        let namespace = scene.installation.name();
+        let key = "nginx.ingress.kubernetes.io/custom-headers";
+        let named = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: shown}}\ndata: {{X-Shown: ours}}\n---\napiVersion: \
+             networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: shows, annotations: {{{key}: \
+             {namespace}/shown}}}}\nspec:\n  ingressClassName: CLASS\n  rules:\n  - host: shows.example.com\n    http: \
+             {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: first, port: {{name: ws}}}}}}}}]}}\n"
+        );
+        scene.roles.take(&CONFIG_MAPS).await;
+        scene.installation.apply(&named).await.unwrap();
+        let replica = scene.installation.pod(43).await.unwrap();
+        let controller = replica.controller.as_ref().unwrap();
+        says(controller, 0, CONFIG_MAPS.said[0]).await;
+        let target = Target::plain(replica.proxy.as_ref().unwrap().http(), "shows.example.com");
+        let shows = async |wanted: Option<&str>| {
+            until(&format!("{wanted:?} is shown"), async || {
+                let answer = target.get("/whoami").await?;
+                let found = e2e::wire::field(&answer.head, "x-shown");
+                ensure!(answer.status == 200 && found == wanted, "{}", answer.head);
+                Ok(())
+            })
+            .await;
+        };
+        shows(None).await;
+        scene.roles.give_back(&CONFIG_MAPS).await;
+        shows(Some("ours")).await;
     });
 }
 

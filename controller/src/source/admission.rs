@@ -9,7 +9,7 @@ mod schema;
 mod service;
 
 use crds::grammar::{self, Grammar};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use std::sync::Arc;
 use translate::Object;
 
@@ -26,6 +26,7 @@ pub(super) fn check(object: &Object) -> Vec<Mistake> {
         Object::Service(service) => service::check(service, &mut checker),
         Object::EndpointSlice(slice) => service::check_slice(slice, &mut checker),
         Object::Secret(secret) => check_secret(secret, &mut checker),
+        Object::ConfigMap(map) => check_config_map(map, &mut checker),
         Object::WsRoute(_) | Object::WsPolicy(_) => {}
     }
     // Of a Secret only keys are looked at.
@@ -44,7 +45,11 @@ pub(super) fn fill_in(object: &mut Object) {
         }
         // Status is not what whoever applies an object says of it.
         Object::WsRoute(route) if route.status.is_some() => Arc::make_mut(route).status = None,
-        Object::Ingress(_) | Object::IngressClass(_) | Object::WsRoute(_) | Object::WsPolicy(_) => {}
+        Object::Ingress(_)
+        | Object::IngressClass(_)
+        | Object::WsRoute(_)
+        | Object::WsPolicy(_)
+        | Object::ConfigMap(_) => {}
     }
 }
 
@@ -89,17 +94,8 @@ impl Checker {
 }
 
 fn check_secret(secret: &Secret, checker: &mut Checker) {
-    let data = secret.data.iter().flatten();
-    for (key, _) in data {
-        let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if key.is_empty() || key.len() > 253 || !key.bytes().all(sound) || key == "." || key.starts_with("..")
-        {
-            checker.say(
-                super::decode::below("data", key),
-                format!("`{key}` cannot be a key of a Secret"),
-                "use letters, digits, `-`, `_` and `.`",
-            );
-        }
+    for key in secret.data.iter().flatten().map(|(key, _)| key) {
+        check_key(("Secret", "data"), key, checker);
     }
     if secret.type_.as_deref() == Some("kubernetes.io/tls") {
         for key in ["tls.crt", "tls.key"] {
@@ -111,6 +107,26 @@ fn check_secret(secret: &Secret, checker: &mut Checker) {
                 );
             }
         }
+    }
+}
+
+fn check_config_map(map: &ConfigMap, checker: &mut Checker) {
+    for key in map.data.iter().flatten().map(|(key, _)| key) {
+        check_key(("ConfigMap", "data"), key, checker);
+    }
+    for key in map.binary_data.iter().flatten().map(|(key, _)| key) {
+        check_key(("ConfigMap", "binaryData"), key, checker);
+    }
+}
+
+fn check_key((kind, field): (&str, &str), key: &str, checker: &mut Checker) {
+    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    if key.is_empty() || key.len() > 253 || !key.bytes().all(sound) || key == "." || key.starts_with("..") {
+        checker.say(
+            super::decode::below(field, key),
+            format!("`{key}` cannot be a key of a {kind}"),
+            "use letters, digits, `-`, `_` and `.`",
+        );
     }
 }
 

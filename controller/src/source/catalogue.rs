@@ -137,7 +137,7 @@ impl File {
             Reading::Items(items) => (None, &items[..]),
         };
         broken.into_iter().chain(items.iter().flat_map(|item| match item {
-            Item::Accepted(_) | Item::Unused => &[][..],
+            Item::Accepted(_) => &[][..],
             Item::Refused(_, remarks) => remarks,
             Item::Foreign(remark) => std::slice::from_ref(remark),
         }))
@@ -180,7 +180,7 @@ fn accept(reading: &Reading, mut before: Contribution) -> (Contribution, Vec<(Ob
                     accepted.entry(reference.clone()).or_insert_with(|| taken.clone());
                 }
             }
-            Item::Refused(None, _) | Item::Foreign(_) | Item::Unused => {}
+            Item::Refused(None, _) | Item::Foreign(_) => {}
         }
     }
     (accepted, repeated)

@@ -3,8 +3,8 @@
 //! - Each [`watch`] lists its objects and then follows them, for ever. A list becomes visible as a whole, together
 //!   with what went meanwhile: so a list that is taken anew never shows an emptier world. A watch that fails keeps
 //!   what it had.
-//! - Of Secrets only names and versions are watched; those that translation asks for are read by name ([`on_demand`],
-//!   [`read`]). (Whoever writes a Secret by `kubectl apply` has it repeated in an annotation of its own, which the API
+//! - Of Secrets and ConfigMaps only names and versions are watched; those that translation asks for are read by name ([`on_demand`],
+//!   [`read`]). (Whoever writes one by `kubectl apply` has it repeated in an annotation of its own, which the API
 //!   server sends along; it is passed over while it is decoded.)
 //! - Objects are cut down to what translation reads ([`prune`]) before they are kept. What the status writer needs
 //!   besides goes its own way, as [`Lives`].
@@ -12,8 +12,9 @@
 //!   the kind it is about: the others go on.
 //!
 //! A kind is complete when each of its watches has listed once. A kind that may be missing is complete without:
-//! WsRoutes and WsPolicies of a cluster that does not have their CRD, and IngressClasses, being cluster-wide, where
-//! only namespaces are watched and reading them is not permitted. That permission is missing for another kind is no
+//! WsRoutes and WsPolicies of a cluster that does not have their CRD; IngressClasses, being cluster-wide, where only
+//! namespaces are watched and reading them is not permitted; and ConfigMaps where that is not permitted, since few
+//! routes name one: these do without, or close, as they do where it does not exist. That permission is missing for another kind is no
 //! reason to show a world without it: nothing is published then, and proxies go on with what they have.
 
 mod on_demand;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 use crds::diagnostic::{Diagnostic, ObjectRef};
 use crds::wspolicy::WsPolicy;
 use crds::wsroute::WsRoute;
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use kube::api::{ApiResource, DynamicObject};
@@ -126,6 +127,7 @@ pub fn start(
     watches.start::<Service>(Kind::Service, None, Absence::Wait);
     watches.start::<EndpointSlice>(Kind::EndpointSlice, None, Absence::Wait);
     watches.start::<PartialObjectMeta<Secret>>(Kind::Secret, Some(SECRETS), Absence::Wait);
+    watches.start::<PartialObjectMeta<ConfigMap>>(Kind::ConfigMap, None, Absence::NotPermitted);
     watches.start_affinity_key();
     watches.start_ours(Kind::WsRoute, &ApiResource::erase::<WsRoute>(&()));
     watches.start_ours(Kind::WsPolicy, &ApiResource::erase::<WsPolicy>(&()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::de::DeserializeOwned;
 use translate::{Kind, Object};
@@ -39,8 +39,6 @@ pub(crate) enum Item {
     Refused(Option<ObjectRef>, Vec<Remark>),
     /// An object of a kind that is not read.
     Foreign(Remark),
-    /// A sound object of a kind that is known and to which nothing refers yet.
-    Unused,
 }
 
 /// A sound object and where its fields stand.
@@ -171,9 +169,6 @@ fn items(node: &Node) -> Vec<Item> {
 }
 
 fn item(node: &Node) -> Item {
-    if text_of(node, "kind") == CONFIG_MAP && text_of(node, "apiVersion") == "v1" {
-        return config_map(node);
-    }
     let head = match Head::of(node) {
         Ok(head) => head,
         Err(item) => return *item,
@@ -186,6 +181,7 @@ fn item(node: &Node) -> Item {
         Kind::Service => decode(node).map(Arc::new).map(Object::Service),
         Kind::EndpointSlice => decode(node).map(Arc::new).map(Object::EndpointSlice),
         Kind::Secret => decode(node).map(with_string_data).map(Arc::new).map(Object::Secret),
+        Kind::ConfigMap => decode(node).map(Arc::new).map(Object::ConfigMap),
     };
     let admitted = decoded.and_then(|mut object| {
         admission::fill_in(&mut object);
@@ -226,23 +222,6 @@ fn decode_by_schema<T: DeserializeOwned>(
     }
     mistakes.extend(decoded.err().into_iter().flatten().filter(Mistake::is_unknown_field));
     Err(mistakes)
-}
-
-const CONFIG_MAP: &str = "ConfigMap";
-
-/// Nothing refers to a `ConfigMap` yet; it is checked, so that a mistake in it does not wait for that.
-fn config_map(node: &Node) -> Item {
-    let metadata = node.child("metadata");
-    let of_metadata = |key: &str| metadata.and_then(|node| node.child(key)).and_then(Node::text);
-    let namespace = of_metadata("namespace").unwrap_or(DEFAULT_NAMESPACE);
-    let object = ObjectRef::new(CONFIG_MAP, namespace, of_metadata("name").unwrap_or_default());
-    let Err(mistakes) = decode::<ConfigMap>(node) else { return Item::Unused };
-    let remarks = mistakes.into_iter().map(|mistake| {
-        let remark = remark(object.clone(), mistake.line, &mistake.field, Severity::Warning);
-        let remedy = if mistake.remedy.is_empty() { "correct the field" } else { &mistake.remedy };
-        remark.saying(&mistake.message, remedy, "Invalid")
-    });
-    Item::Refused(Some(object.clone()), remarks.collect())
 }
 
 fn text_of<'a>(node: &'a Node, key: &str) -> &'a str {
@@ -351,7 +330,7 @@ fn version_of(kind: Kind) -> &'static str {
     match kind {
         Kind::Ingress | Kind::IngressClass => "networking.k8s.io/v1",
         Kind::WsRoute | Kind::WsPolicy => "longhaul.dev/v1alpha1",
-        Kind::Service | Kind::Secret => "v1",
+        Kind::Service | Kind::Secret | Kind::ConfigMap => "v1",
         Kind::EndpointSlice => "discovery.k8s.io/v1",
     }
 }
@@ -387,6 +366,7 @@ fn named(mut object: Object, reference: &ObjectRef) -> Object {
         Object::Service(object) => &mut Arc::make_mut(object).metadata,
         Object::EndpointSlice(object) => &mut Arc::make_mut(object).metadata,
         Object::Secret(object) => &mut Arc::make_mut(object).metadata,
+        Object::ConfigMap(object) => &mut Arc::make_mut(object).metadata,
     };
     metadata.namespace = Some(reference.namespace.clone()).filter(|namespace| !namespace.is_empty());
     object

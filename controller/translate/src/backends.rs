@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crds::annotations::NGINX;
 use crds::diagnostic::{ObjectRef, quoted};
+use crds::policy::headers::Field;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use snapshot::{Action, Auth, AuthTarget, Forward, Reach, UpstreamId, UpstreamTls, WeightedUpstream};
 
@@ -21,12 +22,14 @@ pub(crate) struct Target {
     pub(crate) upstreams: BTreeSet<UpstreamId>,
     pub(crate) auth: Option<Auth>,
     pub(crate) upstream_tls: Option<Box<UpstreamTls>>,
+    /// Fields of responses that are set in place of those of the policy.
+    pub(crate) set_on_responses: Option<Vec<Field>>,
 }
 
 impl Target {
     /// Nobody is forwarded to.
     fn of(action: Action) -> Self {
-        Self { action, upstreams: BTreeSet::new(), auth: None, upstream_tls: None }
+        Self { action, upstreams: BTreeSet::new(), auth: None, upstream_tls: None, set_on_responses: None }
     }
 }
 
@@ -58,6 +61,7 @@ pub(crate) fn target(
         };
         forward.push(WeightedUpstream { upstream, weight: backend.weight });
     }
+    let set_on_responses = policy::config_maps::of_responses(&route.patch, owner, store, notes);
     let auth = policy::auth::resolve(route.patch.auth.as_ref(), owner, (store, around), notes);
     let broken = |why: String| Target::of(Action::Broken(why));
     if let Some(why) = &route.broken {
@@ -87,7 +91,7 @@ pub(crate) fn target(
                 upstreams.insert(upstream.clone());
             }
             let action = Action::Forward(Forward { standby, ..forward.into() });
-            Target { action, upstreams, auth, upstream_tls }
+            Target { action, upstreams, auth, upstream_tls, set_on_responses }
         }
         Err(why) => broken(why),
     }

@@ -303,7 +303,7 @@ impl<'a> Candidate<'a> {
             ring: policy::ring(patch.load_balancing.ring),
             affinity: policy::affinity(&patch.affinity, path),
             rewrite: policy::rewrite(&patch.rewrite, patch.ingress.forwarded_prefix.as_deref()),
-            headers: policy::fields::headers(patch),
+            headers: policy::fields::headers(patch, self.target.set_on_responses.as_ref()),
             max_body: patch.max_body.filter(|bytes| *bytes > 0),
             auth: self.target.auth.clone(),
             access_log: patch.access_log.unwrap_or(true),

@@ -160,11 +160,13 @@ impl Asked {
         let services = self.draft.all_routes().flat_map(|(_, route)| route.services());
         let services = services.map(|name| (Kind::Service, Name::new(self.owner.namespace(), name)));
         let auths = self.draft.all_routes().filter_map(|(_, route)| route.patch.auth.as_ref());
-        let auths = auths.filter_map(|auth| policy::auth::references(auth, &self.owner));
+        let auths = auths.flat_map(|auth| policy::auth::references(auth, &self.owner));
         let tls = self.draft.all_routes().map(|(_, route)| &route.patch.upstream_tls);
         let tls = tls.flat_map(|patch| policy::upstream_tls::references(patch, &self.owner));
+        let patches = self.draft.all_routes().map(|(_, route)| &route.patch);
+        let fields = patches.filter_map(|patch| policy::config_maps::reference(patch, &self.owner));
         let authorities = self.clients().filter_map(Clients::secret).map(|name| (Kind::Secret, name.clone()));
-        services.chain(auths).chain(tls).chain(authorities).collect()
+        services.chain(auths).chain(tls).chain(fields).chain(authorities).collect()
     }
 
     /// The client certificates that it asks for.

@@ -4,6 +4,7 @@ mod access;
 mod affinity;
 pub(crate) mod auth;
 pub(crate) mod clients;
+pub(crate) mod config_maps;
 pub(crate) mod fields;
 pub(crate) mod layers;
 pub(crate) mod redirects;

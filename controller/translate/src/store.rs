@@ -10,7 +10,7 @@ use crds::wsroute::WsRoute;
 use imbl::ordmap::DiffItem;
 use imbl::ordset::DiffItem as SetDiff;
 use imbl::{OrdMap, OrdSet};
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -35,11 +35,13 @@ pub enum Kind {
     EndpointSlice,
     /// `v1`.
     Secret,
+    /// `v1`.
+    ConfigMap,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Ingress,
         Self::IngressClass,
         Self::WsRoute,
@@ -47,7 +49,13 @@ impl Kind {
         Self::Service,
         Self::EndpointSlice,
         Self::Secret,
+        Self::ConfigMap,
     ];
+
+    /// Whether a source may bring only those objects of it that are [asked for](Change::OnDemand).
+    pub fn may_be_on_demand(self) -> bool {
+        matches!(self, Self::Secret | Self::ConfigMap)
+    }
 
     /// As in `kind:` of a manifest.
     pub fn as_str(self) -> &'static str {
@@ -59,6 +67,7 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
         }
     }
 }
@@ -86,6 +95,8 @@ pub enum Object {
     EndpointSlice(Arc<EndpointSlice>),
     /// See [`Kind::Secret`].
     Secret(Arc<Secret>),
+    /// See [`Kind::ConfigMap`].
+    ConfigMap(Arc<ConfigMap>),
 }
 
 impl Object {
@@ -99,6 +110,7 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
         }
     }
 
@@ -118,6 +130,7 @@ impl Object {
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
         }
     }
 }
@@ -136,6 +149,7 @@ impl PartialEq for Object {
             (Self::Service(one), Self::Service(other)) => same(one, other),
             (Self::EndpointSlice(one), Self::EndpointSlice(other)) => same(one, other),
             (Self::Secret(one), Self::Secret(other)) => same(one, other),
+            (Self::ConfigMap(one), Self::ConfigMap(other)) => same(one, other),
             _ => false,
         }
     }
@@ -228,6 +242,7 @@ pub struct Store {
     services: OrdMap<Name, Object>,
     endpoint_slices: OrdMap<Name, Object>,
     secrets: OrdMap<Name, Object>,
+    config_maps: OrdMap<Name, Object>,
     /// Objects that were asked for and do not exist.
     absent: OrdSet<(Kind, Name)>,
     /// Kinds of which only those objects come that are asked for.
@@ -413,6 +428,13 @@ impl Store {
         }
     }
 
+    pub(crate) fn config_map(&self, name: &Name) -> Option<&ConfigMap> {
+        match self.config_maps.get(name)? {
+            Object::ConfigMap(map) => Some(map),
+            _ => None,
+        }
+    }
+
     fn of(&self, kind: Kind) -> &OrdMap<Name, Object> {
         match kind {
             Kind::Ingress => &self.ingresses,
@@ -422,6 +444,7 @@ impl Store {
             Kind::Service => &self.services,
             Kind::EndpointSlice => &self.endpoint_slices,
             Kind::Secret => &self.secrets,
+            Kind::ConfigMap => &self.config_maps,
         }
     }
 
@@ -434,6 +457,7 @@ impl Store {
             Kind::Service => &mut self.services,
             Kind::EndpointSlice => &mut self.endpoint_slices,
             Kind::Secret => &mut self.secrets,
+            Kind::ConfigMap => &mut self.config_maps,
         }
     }
 }

@@ -62,7 +62,7 @@ pub struct Translator {
     strangers: BTreeMap<ObjectRef, Notes>,
     /// Who names a certificate, and what is wrong with it.
     certificates: BTreeMap<CertificateKey, CertificateMemo>,
-    /// Who names a Service or, for something else than a host's certificate, a Secret.
+    /// Who names a Service, a ConfigMap or, for something else than a host's certificate, a Secret.
     named: BTreeMap<Reference, BTreeSet<Arc<Owner>>>,
     /// Whose fallback stands for every host.
     everywhere: BTreeSet<Arc<Owner>>,
@@ -113,7 +113,7 @@ struct Due {
 impl Due {
     /// An object names this, or does so no longer. Only what may be on demand counts.
     fn name(&mut self, reference: Reference) {
-        if reference.0 == Kind::Secret {
+        if reference.0.may_be_on_demand() {
             self.wanted.insert(reference);
         }
     }
@@ -203,6 +203,10 @@ impl Translator {
                     due.wanted.insert((Kind::Secret, name.clone()));
                     self.due_to_hosts_with_authorities_of(name, &mut due);
                     due.affinity_key |= self.has_affinity_key(name);
+                }
+                Kind::ConfigMap => {
+                    self.due_to_those_who_name(Kind::ConfigMap, name, &mut due);
+                    due.wanted.insert((Kind::ConfigMap, name.clone()));
                 }
                 Kind::IngressClass | Kind::WsPolicy => {}
             }

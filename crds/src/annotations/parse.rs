@@ -6,6 +6,7 @@ pub(super) mod auth;
 pub(super) mod backends;
 pub(super) mod canary;
 pub(super) mod clients;
+pub(super) mod config_maps;
 pub(super) mod cookies;
 pub(super) mod cors;
 pub(super) mod headers;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 pub use url::{Piece, Template, Url, Variable};
 
+use super::config_maps::ConfigMapName;
 use super::headers::FRAMING;
 use crate::duration::Duration;
 
@@ -71,6 +72,8 @@ pub struct External {
     pub request_redirect: Option<Template>,
     /// When the client gets the cookies that it sets. Said by annotations only.
     pub set_cookie: SetCookie,
+    /// A ConfigMap with further fields of the request that it gets. Said by annotations only.
+    pub request_headers: Option<Box<ConfigMapName>>,
     /// The field that names the service.
     pub field: String,
 }

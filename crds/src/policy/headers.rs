@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::clients::tells_of_certificate;
+use super::config_maps::ConfigMapName;
 
 /// What one layer says about fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -32,6 +33,9 @@ pub struct CookiesPatch {
 pub struct ChangesPatch {
     /// In place of every field of these names.
     pub set: Option<Vec<Field>>,
+    /// A ConfigMap whose fields are set in place of `set`, where it can be read. Said by annotations only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_from: Option<ConfigMapName>,
     /// Beside the fields of these names.
     pub add: Option<Vec<Field>>,
     /// Names of fields that are taken out.
@@ -68,7 +72,14 @@ impl HeadersPatch {
 
 impl ChangesPatch {
     fn merge(self, over: Self) -> Self {
-        Self { set: over.set.or(self.set), add: over.add.or(self.add), remove: over.remove.or(self.remove) }
+        // What is set above a ConfigMap is set in place of what that holds.
+        let below = self.set_from.filter(|_| over.set.is_none());
+        Self {
+            set_from: over.set_from.or(below),
+            set: over.set.or(self.set),
+            add: over.add.or(self.add),
+            remove: over.remove.or(self.remove),
+        }
     }
 }
 

@@ -267,3 +267,47 @@ async fn our_own_address_and_the_switch_that_forbids_it() {
     let said = world.controller().unwrap().api("/api/diagnostics").await.unwrap().to_string();
     assert!(said.contains("--auth-urls=false"), "{said}");
 }
+
+/// A ConfigMap `told` with these texts.
+fn told(data: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: told}}\ndata: {data}\n")
+}
+
+#[tokio::test]
+async fn a_service_is_told_what_a_config_map_says_and_without_it_nobody_comes_in() {
+    let (auth, backend) = (service().await, Recorder::start_with(|_| Answer::ok("in")).await.unwrap());
+    let mut world = plan(backend.address(), auth.address())
+        .annotation("nginx.ingress.kubernetes.io/auth-url", &format!("http://{}/check", auth.address()))
+        .annotation("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "told")
+        .file("told.yaml", told("{X-Tenant: blue, X-Site: 'a b'}"))
+        .start()
+        .await
+        .unwrap();
+    let target = world.plain(HOST).unwrap();
+    let asked = async || {
+        let before = auth.text().len();
+        let lies = "X-Ask: 200\r\nx-tenant: crimson\r\nX_Tenant: crimson\r\n";
+        let status = page(&target, lies).await.status;
+        (status, auth.text()[before..].to_owned())
+    };
+    let (status, question) = asked().await;
+    assert_eq!(status, 200);
+    assert_eq!(fields(&question, "x-tenant").collect::<Vec<_>>(), ["blue"], "{question}");
+    assert_eq!(field(&question, "x-site"), Some("a b"), "{question}");
+    assert!(!question.contains("crimson"), "{question}");
+    world.write("told.yaml", &told("{X-Tenant: green}")).await.unwrap();
+    let (status, question) = asked().await;
+    assert_eq!((status, field(&question, "x-tenant")), (200, Some("green")), "{question}");
+    assert_eq!(field(&question, "x-site"), None, "{question}");
+    for data in [Some("{X-Tenant: $http_x_tenant}"), Some("{X-Forwarded-For: 192.0.2.1}"), None] {
+        match data {
+            Some(data) => world.write("told.yaml", &told(data)).await.unwrap(),
+            None => world.remove("told.yaml").await.unwrap(),
+        }
+        let (status, question) = asked().await;
+        assert_eq!((status, &*question), (503, ""), "{data:?}");
+        assert_eq!(world.plain(OPEN).unwrap().get("/").await.unwrap().status, 200, "the neighbour");
+    }
+    world.write("told.yaml", &told("{X-Tenant: blue}")).await.unwrap();
+    assert_eq!(asked().await.0, 200);
+}

@@ -42,6 +42,8 @@ pub struct External {
     sign_in: Option<(Template, Option<Box<str>>)>,
     request_redirect: Option<Template>,
     set_cookie: SetCookie,
+    /// What the service is told besides.
+    told: Box<[(HeaderName, HeaderValue)]>,
 }
 
 enum Target {
@@ -83,6 +85,13 @@ impl External {
             Ok(name) => Ok(name.as_str().into()),
             Err(_) => Err(format!("{name:?} is no field name")),
         };
+        let field = |(name, value): &(String, String)| match HeaderValue::from_bytes(value.as_bytes()) {
+            Ok(value) => Ok((
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no field name"))?,
+                value,
+            )),
+            Err(_) => Err(format!("the value of field {name:?} is none")),
+        };
         let template =
             |template: &Option<snapshot::Template>| template.as_ref().map(Template::new).transpose();
         let sign_in = external.sign_in.as_ref().map(|sign_in| {
@@ -97,6 +106,7 @@ impl External {
             sign_in: sign_in.transpose()?,
             request_redirect: template(&external.request_redirect)?,
             set_cookie: external.set_cookie,
+            told: external.request_headers.iter().map(field).collect::<Result<_, _>>()?,
         })
     }
 
@@ -242,10 +252,13 @@ impl External {
                 (_, Err(error)) => unsound = Some(hyper::http::Error::from(error)),
             };
         forward::each_request_field(&outgoing, &peer, &mut |name, value| {
-            if goes_to_service(name) {
+            if goes_to_service(name) && !self.tells(name) {
                 put(name, value);
             }
         });
+        for (name, value) in &self.told {
+            put(name.as_str(), value.as_bytes());
+        }
         let redirect = self.request_redirect.as_ref().map(|template| template.fill(asking));
         put("X-Original-URL", format!("{scheme}://{}{}", head.authority, head.target).as_bytes());
         put("X-Original-Method", head.method.as_str().as_bytes());
@@ -254,6 +267,14 @@ impl External {
             return Err(error);
         }
         Ok(Question { method: self.method.clone(), target: Uri::try_from(target)?, fields })
+    }
+
+    /// Whether the route says what the service gets in this field.
+    fn tells(&self, name: &str) -> bool {
+        !self.told.is_empty() && {
+            let plain = head::canonical(name);
+            self.told.iter().any(|(told, _)| head::canonical(told.as_str()) == plain)
+        }
     }
 }
 

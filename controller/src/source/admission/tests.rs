@@ -8,7 +8,7 @@ fn said(text: &str) -> Vec<String> {
     let Reading::Items(items) = read(text) else { panic!("not YAML: {text}") };
     let [item] = &items[..] else { panic!("{items:?}") };
     match item {
-        Item::Accepted(_) | Item::Unused => Vec::new(),
+        Item::Accepted(_) => Vec::new(),
         Item::Refused(_, remarks) => remarks
             .iter()
             .map(|remark| {
@@ -383,7 +383,14 @@ fn defaults_are_those_of_the_api_server() {
 fn a_config_map_is_read_without_complaint() {
     let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     assert_eq!(said(&format!("{head}data: {{a: b}}\n")), [""; 0]);
-    refused(head, &[("dta: {a: b}\n", "4 dta: unknown field `dta`")]);
+    refused(
+        head,
+        &[
+            ("dta: {a: b}\n", "4 dta: unknown field `dta`"),
+            ("data: {'a b': c}\n", "4 data[a b]: `a b` cannot be a key of a ConfigMap"),
+            ("binaryData: {'..': AAAA}\n", "4 binaryData[..]: `..` cannot be a key of a ConfigMap"),
+        ],
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Secrets: of all of them names and versions are known, and only those are read that translation asks for.
+//! Secrets and ConfigMaps: of all of them names and versions are known, and only those are read that translation asks for.
 //!
 //! Pure: what the watch sees, what is wanted and what reads brought goes in; what is to be read, and changes for the
 //! store, come out. A read says that an object exists only while the watch does, too: so one that was read before it
@@ -10,7 +10,7 @@ use crds::diagnostic::{Diagnostic, ObjectRef};
 use translate::{Change, Kind, Object};
 
 /// Which kinds are read on demand.
-pub(super) const KINDS: [Kind; 1] = [Kind::Secret];
+pub(super) const KINDS: [Kind; 2] = [Kind::Secret, Kind::ConfigMap];
 
 /// Whether an object is of a kind that is read on demand.
 pub(super) fn is_on_demand(object: &ObjectRef) -> bool {

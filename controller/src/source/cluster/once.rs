@@ -1,7 +1,7 @@
 //! What is in a cluster now, read once: for checking and explaining it, not for serving it.
 //!
-//! Whoever asks may have few permissions. A kind that may not be listed is said, and the rest is read. Secrets are not
-//! listed at all: those that routes name are read by name.
+//! Whoever asks may have few permissions. A kind that may not be listed is said, and the rest is read. Secrets and
+//! ConfigMaps are not listed at all: those that routes name are read by name.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -35,7 +35,7 @@ const AT_ONCE: usize = 16;
 /// The kind of object that remarks are about which concern what may be read.
 pub const CLUSTER: &str = "Cluster";
 
-/// Reads every object that translation looks at, of these namespaces or of all; but of Secrets none: see
+/// Reads every object that translation looks at, of these namespaces or of all; but of Secrets and ConfigMaps none: see
 /// [`read_wanted`].
 pub async fn read(client: &Client, namespaces: &BTreeSet<String>) -> anyhow::Result<Manifests> {
     let mut reading = Reading { client, namespaces, read: Manifests::default() };
@@ -44,7 +44,7 @@ pub async fn read(client: &Client, namespaces: &BTreeSet<String>) -> anyhow::Res
             Kind::Ingress => reading.namespaced::<Ingress>(kind).await?,
             Kind::Service => reading.namespaced::<Service>(kind).await?,
             Kind::EndpointSlice => reading.namespaced::<EndpointSlice>(kind).await?,
-            Kind::Secret => reading.read.objects.push(Change::OnDemand(kind)),
+            Kind::Secret | Kind::ConfigMap => reading.read.objects.push(Change::OnDemand(kind)),
             Kind::WsRoute => reading.ours(kind, &ApiResource::erase::<WsRoute>(&())).await?,
             Kind::WsPolicy => reading.ours(kind, &ApiResource::erase::<WsPolicy>(&())).await?,
             Kind::IngressClass => {

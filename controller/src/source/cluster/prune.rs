@@ -6,9 +6,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use crds::diagnostic::{Diagnostic, ObjectRef, Severity};
+use crds::policy::headers::MOST_BYTES;
 use crds::wspolicy::WsPolicy;
 use crds::wsroute::{WsRoute, WsRouteStatus};
-use k8s_openapi::api::core::v1::{ObjectReference, Secret, Service, ServiceSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret, Service, ServiceSpec};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -143,6 +144,15 @@ impl Watched for PartialObjectMeta<Secret> {
     }
 }
 
+impl Watched for PartialObjectMeta<ConfigMap> {
+    const PART: Part = Part::Metadata;
+
+    fn keep(self, _: Kind, _: &str) -> Kept {
+        let version = self.metadata.resource_version.unwrap_or_default();
+        Kept { sight: Ok(Sight::Version(version)), live: None }
+    }
+}
+
 /// Of a Secret that translation asks for, what it reads: certificates and users. Of everything else, only that it is
 /// there and what its keys are: a key whose value is no password's hash may be a user's who cannot log in, and is told
 /// so.
@@ -157,6 +167,26 @@ pub(super) fn secret(mut secret: Secret) -> Object {
         }
     }
     Object::Secret(Arc::new(secret))
+}
+
+/// Of a ConfigMap that translation asks for, its texts: of those that are too many or too long for header fields so
+/// much that this is still so.
+pub(super) fn config_map(mut map: ConfigMap) -> Object {
+    map.metadata = named(map.metadata);
+    map.metadata.annotations = None;
+    map.binary_data = None;
+    map.immutable = None;
+    let mut bytes = 0;
+    map.data = map.data.map(|data| {
+        let within = |(key, mut value): (String, String)| {
+            let room = (MOST_BYTES + 1).checked_sub(bytes).filter(|room| *room > 0)?;
+            value.truncate(value.ceil_char_boundary(room));
+            bytes += key.len() + value.len();
+            Some((key, value))
+        };
+        data.into_iter().map_while(within).collect()
+    });
+    Object::ConfigMap(Arc::new(map))
 }
 
 /// Name and annotations.

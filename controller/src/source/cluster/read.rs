@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crds::diagnostic::{Diagnostic, ObjectRef};
 use imbl::OrdSet;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Error};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -106,6 +106,13 @@ pub(super) async fn fetch(client: Client, object: &ObjectRef) -> Result<Option<(
         return Ok(secret.map(|secret| {
             let version = version(&secret.metadata.resource_version);
             (prune::secret(secret), version)
+        }));
+    }
+    if object.kind == Kind::ConfigMap.as_str() {
+        let map = Api::<ConfigMap>::namespaced(client, &object.namespace).get_opt(&object.name).await?;
+        return Ok(map.map(|map| {
+            let version = version(&map.metadata.resource_version);
+            (prune::config_map(map), version)
         }));
     }
     Ok(None)

@@ -135,6 +135,7 @@ pub(super) fn resource(kind: translate::Kind) -> &'static str {
         translate::Kind::Service => "services",
         translate::Kind::EndpointSlice => "endpointslices.discovery.k8s.io",
         translate::Kind::Secret => "secrets",
+        translate::Kind::ConfigMap => "configmaps",
     }
 }
 

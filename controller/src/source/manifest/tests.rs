@@ -17,7 +17,6 @@ fn show(text: &str) -> Vec<String> {
                     let known = if reference.is_some() { "refused" } else { "refused, nameless" };
                     format!("{known} {}", remarks.iter().map(remark).collect::<Vec<_>>().join("; "))
                 }
-                Item::Unused => "unused".into(),
                 Item::Foreign(foreign) => format!("foreign {}", remark(foreign)),
             })
             .collect(),

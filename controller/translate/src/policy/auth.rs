@@ -18,12 +18,22 @@ use crate::backends;
 use crate::draft::{DraftBackend, Owner, PortRef};
 use crate::endpoints::Local;
 use crate::object::Reference;
+use crate::policy::config_maps;
 use crate::report::{Notes, remark};
 use crate::settings::{AuthUrls, Settings};
 use crate::store::{Kind, Name, Store};
 
 /// What it names.
-pub(crate) fn references(auth: &Auth, owner: &Owner) -> Option<Reference> {
+pub(crate) fn references(auth: &Auth, owner: &Owner) -> impl Iterator<Item = Reference> {
+    let asked_with = match auth {
+        Auth::External(external) => external.request_headers.as_deref(),
+        Auth::Basic(_) | Auth::None | Auth::Unusable(_) => None,
+    };
+    let asked_with = asked_with.map(|named| config_maps::reference_to(named, owner));
+    who_decides(auth, owner).into_iter().chain(asked_with)
+}
+
+fn who_decides(auth: &Auth, owner: &Owner) -> Option<Reference> {
     match auth {
         Auth::Basic(basic) => {
             Some((Kind::Secret, Name::new(home(basic.namespace.as_ref(), owner), &basic.secret)))
@@ -60,7 +70,11 @@ pub(crate) fn resolve(
         Some(Auth::Unusable(why)) => Err(why.clone()),
         Some(Auth::Basic(basic)) => self::basic(basic, owner, store, notes).map(Some),
         Some(Auth::External(external)) => {
-            let target = target(external, owner, (store, around), notes)?;
+            // Both, so that all is told that is wrong.
+            let target = target(external, owner, (store, around), notes);
+            let request_headers =
+                config_maps::of_questions(external.request_headers.as_deref(), owner, store, notes);
+            let (target, request_headers) = (target?, request_headers?);
             Ok(Some(snapshot::Auth::External(Box::new(ExternalAuth {
                 target,
                 method: external.method.clone().unwrap_or_else(|| "GET".into()),
@@ -71,6 +85,7 @@ pub(crate) fn resolve(
                     parameter: sign_in.parameter.clone(),
                 }),
                 request_redirect: external.request_redirect.as_ref().map(template),
+                request_headers,
                 set_cookie: match external.set_cookie {
                     policy::SetCookie::WithSuccess => SetCookie::WithSuccess,
                     policy::SetCookie::Always => SetCookie::Always,

@@ -11,10 +11,13 @@ const ALLOW_HEADERS: &str = "DNT, Keep-Alive, User-Agent, X-Requested-With, If-M
                              Content-Type, Range, Authorization";
 const MAX_AGE: u64 = 1_728_000;
 
-pub(crate) fn headers(patch: &PolicyPatch) -> Headers {
+/// `set`: what is set on responses in place of what the policy says.
+pub(crate) fn headers(patch: &PolicyPatch, set: Option<&Vec<Field>>) -> Headers {
+    let mut response = patch.headers.response.clone();
+    response.set = set.cloned().or(response.set);
     Headers {
         request: changes(&patch.headers.request),
-        response: changes(&patch.headers.response),
+        response: changes(&response),
         cors: cors(&patch.cors),
         hsts: hsts(&patch.hsts),
         cookies: CookieChanges {
@@ -96,7 +99,7 @@ mod tests {
         let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let of = |add: Vec<Field>, remove: &[&str]| {
             let remove = Some(remove.iter().map(|name| (*name).to_owned()).collect());
-            changes(&ChangesPatch { add: Some(add), remove, set: None })
+            changes(&ChangesPatch { add: Some(add), remove, ..ChangesPatch::default() })
         };
         let one = of(vec![field("B", "1"), field("a", "2"), field("a", "1")], &["y", "x"]);
         let two = of(vec![field("a", "2"), field("a", "1"), field("B", "1")], &["x", "y", "x"]);

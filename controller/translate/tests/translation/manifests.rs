@@ -125,6 +125,7 @@ pub(crate) fn object(mut value: Value) -> Object {
         Kind::WsPolicy => Object::WsPolicy(read(value)),
         Kind::Service => Object::Service(read(value)),
         Kind::EndpointSlice => Object::EndpointSlice(read(value)),
+        Kind::ConfigMap => Object::ConfigMap(read(value)),
         Kind::Secret => {
             let mut secret = Arc::unwrap_or_clone(read::<Secret>(value));
             for (name, text) in secret.string_data.take().into_iter().flatten() {

@@ -65,9 +65,12 @@ fn annotations() -> impl Strategy<Value = Value> {
         "longhaul.dev/affinity-cookie",
         "nginx.ingress.kubernetes.io/affinity",
         "nginx.ingress.kubernetes.io/session-cookie-path",
+        "nginx.ingress.kubernetes.io/custom-headers",
     ]);
     let value = word(&[
         "1h",
+        "a/b",
+        "a/c",
         "60",
         "0",
         "true",
@@ -236,6 +239,13 @@ fn secret() -> impl Strategy<Value = Value> {
     })
 }
 
+fn config_map() -> impl Strategy<Value = Value> {
+    let key = word(&["X-A", "X-B", "Connection"]);
+    (metadata(), key, word(&["1", "$x"])).prop_map(
+        |(metadata, key, text)| json!({"kind": "ConfigMap", "metadata": metadata, "data": {key: text}}),
+    )
+}
+
 fn ingress_class() -> impl Strategy<Value = Value> {
     let default = proptest::bool::ANY.prop_map(|default| default.to_string());
     let controller = word(&["longhaul.dev/ingress-controller", "example.com/other"]);
@@ -282,6 +292,7 @@ fn any_object() -> impl Strategy<Value = Object> {
         3 => service(),
         3 => endpoint_slice(),
         1 => secret(),
+        1 => config_map(),
         1 => ingress_class(),
     ]
     .prop_map(object)
@@ -304,9 +315,10 @@ fn steps() -> impl Strategy<Value = Vec<Vec<Change>>> {
     // A policy that goes leaves a trace, so it is here only.
     let any_object = || prop_oneof![8 => any_object().boxed(), 1 => class_settings().boxed()].boxed();
     let gone = any_object().prop_map(|object| Change::Delete(object.reference()));
-    let absent = (name(), name())
-        .prop_map(|(namespace, name)| Change::Absent(ObjectRef::new("Secret", namespace, name)));
-    let demand = prop_oneof![3 => absent, 1 => Just(Change::OnDemand(Kind::Secret))];
+    let on_demand = || proptest::sample::select(&[Kind::Secret, Kind::ConfigMap]);
+    let absent = (on_demand(), name(), name())
+        .prop_map(|(kind, namespace, name)| Change::Absent(ObjectRef::new(kind.as_str(), namespace, name)));
+    let demand = prop_oneof![3 => absent, 1 => on_demand().prop_map(Change::OnDemand)];
     let kind = proptest::sample::select(&Kind::ALL);
     let replaced = (kind, proptest::collection::vec(any_object(), 0..12))
         .prop_map(|(kind, objects)| Change::Replace(kind, objects));

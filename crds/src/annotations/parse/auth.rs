@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{NGINX, OWN, Reader};
-use super::{Malformed, Parsed, nginx_bool};
+use super::{Malformed, Parsed, config_maps, nginx_bool};
 use crate::diagnostic::{Severity, quoted};
 use crate::duration::Duration;
 use crate::grammar;
@@ -119,6 +119,8 @@ const OURS: Family = Family {
     ],
 };
 
+const ASKED_WITH: &str = "auth-proxy-set-headers";
+
 const THEIRS: Family = Family {
     prefix: NGINX,
     ways: &["auth-url", "auth-type"],
@@ -127,6 +129,7 @@ const THEIRS: Family = Family {
         ("auth-secret-type", &["auth-type"]),
         ("auth-realm", &["auth-type"]),
         ("auth-method", &["auth-url"]),
+        (ASKED_WITH, &["auth-url"]),
         ("auth-request-redirect", &["auth-url"]),
         ("auth-response-headers", &["auth-url"]),
         ("auth-signin", &["auth-url"]),
@@ -195,6 +198,7 @@ fn ours_of<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Option<Aut
             sign_in: None,
             request_redirect: None,
             set_cookie: SetCookie::default(),
+            request_headers: None,
             field: field(OWN, way),
         }));
     }
@@ -215,7 +219,7 @@ fn theirs_of<'a>(
     value: &dyn Fn(&str) -> Option<&'a str>,
 ) -> Option<Auth> {
     if way == "auth-url" {
-        return their_service(way, value);
+        return their_service(reader, way, value);
     }
     let Some(secret) = value("auth-secret") else {
         let key = format!("{NGINX}{way}");
@@ -249,7 +253,11 @@ fn theirs_of<'a>(
     }))
 }
 
-fn their_service<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Option<Auth> {
+fn their_service<'a>(
+    reader: &mut Reader<'_>,
+    way: &str,
+    value: &dyn Fn(&str) -> Option<&'a str>,
+) -> Option<Auth> {
     let parameter = value("auth-signin-redirect-param").unwrap_or("rd");
     let sign_in = value("auth-signin").map(|page| {
         // As ingress-nginx: a page that names the parameter itself gets no other.
@@ -269,6 +277,10 @@ fn their_service<'a>(way: &str, value: &dyn Fn(&str) -> Option<&'a str>) -> Opti
         set_cookie: match value("auth-always-set-cookie").map(nginx_bool).transpose().ok()? {
             Some(true) => SetCookie::Always,
             Some(false) | None => SetCookie::WithSuccess,
+        },
+        request_headers: match value(ASKED_WITH) {
+            Some(named) => Some(Box::new(config_maps::asked_with(reader, ASKED_WITH, named)?)),
+            None => None,
         },
         field: field(NGINX, way),
     }))

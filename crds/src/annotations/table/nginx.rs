@@ -3,6 +3,7 @@
 use super::super::parse::affinity;
 use super::super::parse::auth;
 use super::super::parse::clients;
+use super::super::parse::config_maps;
 use super::super::parse::cookies;
 use super::super::parse::cors;
 use super::super::parse::next_upstream;
@@ -81,7 +82,7 @@ pub(super) static ROWS: &[Annotation] = &[
         "remove it: what a backend answers to a handshake or a request goes to the client as it is; for backends without \
          an endpoint set default-backend",
     ),
-    not_yet("nginx.ingress.kubernetes.io/custom-headers", "ns/configmap"),
+    served("nginx.ingress.kubernetes.io/custom-headers", "Fields that are set on every answer of the backend: those of this ConfigMap, each key a name. Another namespace than the Ingress's is refused, and so are the fields that no route may change; no other list of what is allowed is asked. Where it cannot be read, the routes are served without. Values are taken as they are, without nginx's variables.", config_maps::nginx_custom).takes("`NAMESPACE/NAME`", "none", "default/response-fields"),
     served("nginx.ingress.kubernetes.io/default-backend", "A Service of this namespace, by its first port, that gets what no endpoint of the backend is there for.", backends::standby).takes("a name", "none", "maintenance"),
     served("nginx.ingress.kubernetes.io/denylist-source-range", "Networks of clients that get 403, even where they are allowed.", nginx_denylist).takes(NETWORKS, "nobody", "192.0.2.0/24").security(),
     not_applicable(
@@ -122,7 +123,7 @@ pub(super) static ROWS: &[Annotation] = &[
         "connections to the service are kept as long as both sides keep them",
     ),
     served("nginx.ingress.kubernetes.io/auth-method", "The method with which the service of `auth-url` is asked.", auth::nginx_method).takes("`GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`", "GET", "HEAD").security(),
-    not_yet("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "[ns/]configmap").security(),
+    served("nginx.ingress.kubernetes.io/auth-proxy-set-headers", "Fields that the service of `auth-url` gets with each question: those of this ConfigMap, each key a name, in place of the client's. Another namespace than the Ingress's is refused. Values are taken as they are, without nginx's variables.", config_maps::nginx_asked_with).takes("`[NAMESPACE/]NAME`", "none", "auth-fields").security(),
     served("nginx.ingress.kubernetes.io/auth-request-redirect", "What the service gets as X-Auth-Request-Redirect.", auth::nginx_redirect).takes("a URL or path, with nginx's variables as in `auth-url`", "`$request_uri`", "https://$host$request_uri").security(),
     served("nginx.ingress.kubernetes.io/auth-response-headers", "Fields of its answer that the backend gets; the client's own of these names never pass.", auth::response_headers).takes("a comma list", "none", "X-Auth-Request-User, X-Auth-Request-Email").security(),
     served("nginx.ingress.kubernetes.io/auth-signin", "Where pages are sent (302) that are not let in (401). WebSocket handshakes get the 401.", auth::nginx_sign_in).takes("a URL whose host is a name, `$host` or `$http_host`, or a path; with nginx's variables as in `auth-url`", "none", "https://$host/oauth2/start?rd=$escaped_request_uri").security(),

@@ -139,6 +139,7 @@ impl Reader<'_> {
             sign_in: None,
             request_redirect: None,
             set_cookie: auth::SetCookie::default(),
+            request_headers: None,
             field: format!("{}.auth.external.{field}", self.field),
         }))
     }

@@ -93,7 +93,7 @@ impl Reader<'_> {
                 .map(|(_, name)| name.clone())
                 .collect()
         });
-        ChangesPatch { set, add, remove }
+        ChangesPatch { set, set_from: None, add, remove }
     }
 
     /// Those that can be sent; each other is reported and left out.

@@ -32,6 +32,8 @@ pub struct ExternalAuth {
     pub sign_in: Option<SignIn>,
     /// What it is told of where the client wants to be sent back to. Absent: the target of the request.
     pub request_redirect: Option<Template>,
+    /// Further fields that it gets, in place of the client's of these names.
+    pub request_headers: Vec<(String, String)>,
     /// When the client gets the cookies that it sets by an answer that lets the client in.
     pub set_cookie: SetCookie,
 }

@@ -24,6 +24,7 @@ fn show(object: &Object) -> Value {
         Object::Service(object) => serde_json::to_value(object),
         Object::EndpointSlice(object) => serde_json::to_value(object),
         Object::Secret(object) => serde_json::to_value(object),
+        Object::ConfigMap(object) => serde_json::to_value(object),
     }
     .unwrap()
 }
@@ -185,4 +186,25 @@ fn a_policy_of_classes_keeps_its_spec() {
     assert_eq!(shown["metadata"], json!({"name": "x", "namespace": "d"}));
     let diagnostic = given(json!({"accessLog": "no"})).sight.unwrap_err();
     assert_eq!(diagnostic.object, ObjectRef::new("WsPolicy", "d", "x"));
+}
+
+#[test]
+fn a_config_map_keeps_its_texts_as_far_as_they_could_be_fields() {
+    let map = |data: Value| {
+        let object =
+            json!({"metadata": metadata(), "data": data, "binaryData": {"b": "AAAA"}, "immutable": true});
+        show(&config_map(serde_json::from_value(object).unwrap()))
+    };
+    assert_eq!(
+        map(json!({"X-A": "1"})),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": "d"},
+            "data": {"X-A": "1"},
+        })
+    );
+    // Of what is too much, so much that it still is.
+    let long = map(json!({"a": "ä".repeat(MOST_BYTES), "b": "x"}));
+    let kept = long["data"]["a"].as_str().unwrap().len();
+    assert!((MOST_BYTES + 1..=MOST_BYTES + 4).contains(&kept), "{kept}");
+    assert_eq!(long["data"].get("b"), None);
 }
