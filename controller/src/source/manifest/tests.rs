@@ -108,7 +108,7 @@ fn mistakes_are_refused_where_they_stand() {
         ("just text\n".into(), "refused, nameless 1:   apiVersion: an object needs `apiVersion` (add it)"),
         ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n".into(), {
             "foreign 2: Deployment default/d kind: objects of kind `Deployment` (apps/v1) are not read (read are: \
-             Ingress, IngressClass, WsRoute, WsPolicy, Service, EndpointSlice, Secret)"
+             Ingress, IngressClass, WsRoute, WsPolicy, Service, EndpointSlice, Secret, ConfigMap)"
         }),
         ("apiVersion: v1\nkind: Servce\nmetadata: {name: d}\n".into(), {
             "foreign 2: Servce default/d kind: objects of kind `Servce` (v1) are not read (did you mean `Service`?)"
