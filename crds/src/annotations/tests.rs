@@ -51,6 +51,9 @@ fn company(key: &str) -> Vec<(&'static str, &'static str)> {
         Some(name) if name == "affinity-mode" || name.starts_with("session-cookie-") => {
             return vec![("nginx.ingress.kubernetes.io/affinity", "cookie")];
         }
+        Some("auth-proxy-set-headers") => {
+            return vec![("nginx.ingress.kubernetes.io/auth-url", "https://a.test/check")];
+        }
         Some("permanent-redirect-code") => {
             return vec![("nginx.ingress.kubernetes.io/permanent-redirect", "https://a.test")];
         }
