@@ -170,7 +170,10 @@ async fn may(cluster: &ControlPlane, account: &str, namespace: &str) -> BTreeSet
 }
 
 /// In each namespace that is read.
-const READS: [&str; 18] = [
+const READS: [&str; 21] = [
+    "configmaps get",
+    "configmaps list",
+    "configmaps watch",
     "endpointslices.discovery.k8s.io list",
     "endpointslices.discovery.k8s.io watch",
     "events.events.k8s.io create",

@@ -402,9 +402,12 @@ impl Store {
         as_policy(self.last_sound_policies.get(name)?)
     }
 
-    /// Whether both have the same policies of classes.
+    /// Whether both have the same policies of classes, and remember the same.
     pub(crate) fn same_policies(&self, other: &Self) -> bool {
-        self.ws_policies.ptr_eq(&other.ws_policies) || self.ws_policies == other.ws_policies
+        let same =
+            |one: &OrdMap<Name, Object>, other: &OrdMap<Name, Object>| one.ptr_eq(other) || one == other;
+        same(&self.ws_policies, &other.ws_policies)
+            && same(&self.last_sound_policies, &other.last_sound_policies)
     }
 
     pub(crate) fn service(&self, name: &Name) -> Option<&Service> {
